@@ -1,0 +1,271 @@
+"""A table on disk: immutable parts under a Delta Lake log.
+
+Delta gives atomic commits, versions, and exactly one commit per run id. On top of it stand a
+fingerprint, so that rows made under different conditions never mix, and the sha256 of every part.
+Both are in the commits' own information, which the log keeps for ever.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+from pyarrow import dataset
+
+from schemas import parts, tables
+from schemas.fingerprint import Fingerprint, check_same
+from schemas.parts import Part
+
+_KEEP_LOG = {"delta.logRetentionDuration": "interval 36500 days"}
+_PART_PATH = re.compile(r"([a-z_]+=[0-9A-Za-z-]+/)?[A-Za-z0-9_-]+\.parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """One entry of a table's history.
+
+    Attributes:
+        version: counted from 0.
+        run_id: the run that made it.
+        fingerprint: what the rows were made from.
+        added: the parts that it added.
+        summary: what the run said of itself.
+    """
+
+    version: int
+    run_id: str
+    fingerprint: Fingerprint
+    added: tuple[Part, ...]
+    summary: Mapping[str, object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A table at one version.
+
+    Attributes:
+        location: its folder.
+        version: the version opened; later commits do not show.
+        fingerprint: what its rows were made from.
+        parts: the committed parts, by path.
+        commits: its history up to the version, oldest first.
+    """
+
+    location: str
+    version: int
+    fingerprint: Fingerprint
+    parts: tuple[Part, ...]
+    commits: tuple[Commit, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(part.rows for part in self.parts)
+
+    def path_of(self, part: Part) -> str:
+        """Where a part lies."""
+        return parts.join(self.location, part.path)
+
+    def dataset(self) -> dataset.Dataset:
+        """Exactly the committed parts, with the partition column, for scanning with pyarrow."""
+        files, root = parts.filesystem(self.location)
+        hive = dataset.partitioning(pa.schema([tables.INGEST_DATE]), flavor="hive")
+        scan = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        return dataset.dataset(
+            [f"{root}/{part.path}" for part in self.parts],
+            filesystem=files,
+            format=dataset.ParquetFileFormat(default_fragment_scan_options=scan),
+            partitioning=hive,
+            partition_base_dir=root,
+        )
+
+    def verify(self) -> None:
+        """Compare every part with what was committed.
+
+        Raises:
+            ValueError: naming the first part that is missing or has changed.
+        """
+        for part in self.parts:
+            path = self.path_of(part)
+            if not parts.exists(path):
+                raise ValueError(f"part {path} is missing")
+            found = parts.sha256(path)
+            if found != part.sha256:
+                raise ValueError(
+                    f"part {path} has changed since it was committed: its sha256 is {found}, "
+                    f"committed was {part.sha256}"
+                )
+
+    def keys(self, first: str, last: str) -> Iterator[pa.Array]:
+        """The key column of the rows with first <= key <= last, part by part.
+
+        Parts and row groups outside the range are not read, so the cost follows the range.
+        """
+        for part in self.parts:
+            if part.first is None or part.last is None or part.last < first or last < part.first:
+                continue
+            with parts.open_part(self.path_of(part)) as file:
+                name = file.schema_arrow.names[0]
+                for group in range(file.num_row_groups):
+                    statistics = file.metadata.row_group(group).column(0).statistics
+                    if first <= statistics.max and statistics.min <= last:
+                        yield file.read_row_group(group, [name], use_threads=False)[name]
+
+
+def open_store(
+    location: str | Path, version: int | None = None, *, expected: Fingerprint | None = None
+) -> Store:
+    """Open a table at a version, by default the newest.
+
+    Args:
+        location: the table's folder.
+        version: to read the table as it was.
+        expected: the fingerprint that the caller can work with.
+
+    Raises:
+        FileNotFoundError: if there is no table.
+        ValueError: if there is no such version, or the fingerprint differs (naming the part).
+    """
+    table = _delta(location)
+    newest = table.version()
+    if version is not None and not 0 <= version <= newest:
+        raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
+    version = newest if version is None else version
+    commits = tuple(c for c in _commits(table) if c.version <= version)
+    table.load_as_version(version)
+    live = set(pa.table(table.get_add_actions(flatten=True))["path"].to_pylist())
+    known = {part.path: part for commit in commits for part in commit.added}
+    unknown = sorted(path for path in live if path not in known)
+    if unknown:
+        raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
+    fingerprint = commits[-1].fingerprint
+    if expected is not None:
+        check_same(fingerprint, expected, of=f"the store {str(location)!r}")
+    held = tuple(known[path] for path in sorted(live))
+    return Store(str(location), version, fingerprint, held, commits)
+
+
+def exists(location: str | Path) -> bool:
+    """Whether there is a table at a location."""
+    try:
+        _delta(location)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def commit(
+    location: str | Path,
+    schema: pa.Schema,
+    added: Sequence[Part],
+    *,
+    run_id: str,
+    fingerprint: Fingerprint,
+    summary: Mapping[str, object],
+) -> int:
+    """Make parts visible, all at once, and exactly once per run id.
+
+    Args:
+        location: the table's folder; the table is created if there is none.
+        schema: of the parts, with the partition column last if the parts lie in partitions.
+        added: the parts, already written under the folder.
+        run_id: a second commit under the same id changes nothing.
+        fingerprint: what the rows were made from.
+        summary: kept with the version; JSON values.
+
+    Returns:
+        The version that holds the run's parts.
+
+    Raises:
+        ValueError: if the table has another fingerprint, naming the part that differs.
+    """
+    information = {
+        "ltd.run_id": run_id,
+        "ltd.schema_version": tables.SCHEMA_VERSION,
+        "ltd.fingerprint": json.dumps(dict(fingerprint), ensure_ascii=False),
+        "ltd.parts": json.dumps([dataclasses.asdict(part) for part in added]),
+        "ltd.summary": json.dumps(dict(summary), ensure_ascii=False),
+    }
+    properties = CommitProperties(
+        custom_metadata=information, app_transactions=[Transaction(run_id, 1)]
+    )
+    by = [tables.INGEST_DATE.name] if tables.INGEST_DATE.name in schema.names else []
+    actions = [_action(part) for part in added]
+    delta_schema = Schema.from_arrow(schema)
+    try:
+        if not exists(location):
+            Path(location).mkdir(parents=True, exist_ok=True) if "://" not in str(location) else None
+            create_table_with_add_actions(
+                _uri(location), delta_schema, actions, mode="error", partition_by=by,
+                configuration=_KEEP_LOG, commit_properties=properties,
+            )
+        else:
+            done = committed(location, run_id)
+            if done is not None:
+                return done.version
+            open_store(location, expected=fingerprint)
+            _delta(location).create_write_transaction(
+                actions, "append", delta_schema, by, commit_properties=properties
+            )
+    except (CommitFailedError, DeltaError):
+        # Somebody else may have committed this very run between our look and our write.
+        if committed(location, run_id) is None:
+            raise
+    done = committed(location, run_id)
+    assert done is not None
+    return done.version
+
+
+def committed(location: str | Path, run_id: str) -> Commit | None:
+    """The commit of a run, or None if the run has not committed."""
+    if not exists(location):
+        return None
+    found = [c for c in _commits(_delta(location)) if c.run_id == run_id]
+    return found[0] if found else None
+
+
+def _commits(table: DeltaTable) -> list[Commit]:
+    entries = sorted(table.history(), key=lambda entry: entry["version"])
+    return [_commit(entry) for entry in entries if "ltd.run_id" in entry]
+
+
+def _commit(entry: Mapping[str, str]) -> Commit:
+    return Commit(
+        version=int(entry["version"]),
+        run_id=entry["ltd.run_id"],
+        fingerprint=json.loads(entry["ltd.fingerprint"]),
+        added=tuple(Part(**values) for values in json.loads(entry["ltd.parts"])),
+        summary=json.loads(entry["ltd.summary"]),
+    )
+
+
+def _action(part: Part) -> AddAction:
+    if not _PART_PATH.fullmatch(part.path):
+        raise ValueError(f"not the path of a part under its table: {part.path!r}")
+    folder = part.path.rpartition("/")[0]
+    values: dict[str, str | None] = dict([folder.split("=", 1)]) if folder else {}
+    statistics = {"numRecords": part.rows}
+    return AddAction(
+        path=part.path,
+        size=part.size,
+        partition_values=values,
+        modification_time=0,
+        data_change=True,
+        stats=json.dumps(statistics),
+    )
+
+
+def _delta(location: str | Path) -> DeltaTable:
+    try:
+        return DeltaTable(_uri(location))
+    except TableNotFoundError as error:
+        raise FileNotFoundError(f"there is no table at {location}") from error
+
+
+def _uri(location: str | Path) -> str:
+    return str(location) if "://" in str(location) else str(Path(location).absolute())

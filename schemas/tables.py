@@ -1,0 +1,123 @@
+"""The columns of every table: name, type, meaning, unit. `docs/tables.md` is generated from here."""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+POOLINGS = ("idf", "mean", "cls")
+DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
+
+
+def _column(name: str, type: pa.DataType, doc: str, unit: str = "") -> pa.Field:
+    return pa.field(name, type, nullable=False, metadata={"doc": doc, "unit": unit})
+
+
+def _list_of(type: pa.DataType) -> pa.DataType:
+    # Not-null elements: pyarrow reads such a list about 1.5 times as fast.
+    return pa.list_(pa.field("element", type, nullable=False))
+
+
+IDF = pa.schema(
+    [
+        _column("word", pa.string(), "word as the segmenter cut it; the key, sorted"),
+        _column("df", pa.int64(), "sentences that contain the word", "sentences"),
+        _column("idf", pa.float64(), "ln((1 + n_docs) / (1 + df)), derived", "nats"),
+        _column("n_docs", pa.int64(), "sentences counted, the same in every row", "sentences"),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        _column("source", pa.string(), "file the record came from"),
+        _column("offset", pa.int64(), "first byte after decompression; row number in Parquet"),
+        _column("reason", pa.string(), "why it is not a sentence: a name of schemas.text.Reason"),
+        _column("length", pa.int64(), "size of the record", "bytes"),
+        _column("sha256", pa.string(), "digest of the record; the text itself is not kept", "hex"),
+        _column("run_id", pa.string(), "the run that rejected it"),
+    ]
+)
+
+EVALUATION = pa.schema(
+    [
+        _column("model", pa.string(), "what made the vectors"),
+        _column("task", pa.string(), "labelled set"),
+        _column("metric", pa.string(), "spearman, auc, accuracy, v_measure, mrr or ndcg"),
+        _column("value", pa.float64(), "the metric, higher is better", "0 to 1, Spearman -1 to 1"),
+        _column("low", pa.float64(), "2.5th percentile over bootstrap samples", "as value"),
+        _column("high", pa.float64(), "97.5th percentile over bootstrap samples", "as value"),
+        _column("rows", pa.int64(), "labelled rows scored, overlaps removed", "rows"),
+        _column("overlaps", pa.int64(), "rows removed: a sentence is in the training store", "rows"),
+        _column("retention", pa.float64(), "value divided by the teacher's", "ratio"),
+    ]
+)
+
+
+def teacher_schema(
+    poolings: tuple[str, ...], width: int, dtype: str = "float32", *, text: bool = True
+) -> pa.Schema:
+    """Columns of a teacher store's parts; the partition column `ingest_date` is in the path.
+
+    Args:
+        poolings: each becomes a vector column ``vector_<pooling>``.
+        width: numbers in a vector, H.
+        dtype: element type of the vectors, a key of `DTYPES`.
+        text: whether the cleaned sentence is kept.
+
+    Raises:
+        ValueError: for an unknown pooling or dtype.
+    """
+    unknown = set(poolings) - set(POOLINGS)
+    if unknown or not poolings:
+        raise ValueError(f"poolings must be some of {', '.join(POOLINGS)}, got {list(poolings)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"vector dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    columns = [
+        _column("sentence_id", pa.string(), "BLAKE2b-128 of the text; the key, sorted", "hex"),
+        _column("text", pa.string(), "the cleaned sentence"),
+        _column("source", pa.string(), "file or field the sentence was first seen in"),
+        _column("n_tokens", pa.int32(), "length of token_ids", "tokens"),
+        _column("token_ids", _list_of(pa.int32()), "what the teacher read, special tokens included"),
+        _column(
+            "weights", _list_of(pa.float32()), "IDF token weights, sum 1, special tokens 0", "share"
+        ),
+    ]
+    for pooling in poolings:
+        doc = f"teacher's sentence vector, {pooling} pooling of the last layer's states"
+        field = _column(f"vector_{pooling}", _list_of(DTYPES[dtype]), doc)
+        columns.append(field.with_metadata({**(field.metadata or {}), b"width": str(width)}))
+    norm = f"Euclidean length of vector_{poolings[0]}"
+    columns.append(_column("norm", pa.float32(), norm))
+    return pa.schema([c for c in columns if text or c.name != "text"])
+
+
+INGEST_DATE = _column("ingest_date", pa.date32(), "logical date of the run that added the row")
+
+
+def tables_markdown() -> str:
+    """The data dictionary, as `docs/tables.md` holds it."""
+    teacher = teacher_schema(POOLINGS, 256).append(INGEST_DATE)
+    tables = {
+        "idf": (IDF, "Word document frequencies of one corpus. Sorted by word."),
+        "teacher": (
+            teacher,
+            "The teacher store: one row per distinct sentence, sorted by id in each part. It has "
+            "one vector column per pooling asked for; `text` is absent with `--no-keep-text`.",
+        ),
+        "quarantine": (QUARANTINE, "Records that are not sentences, beside the table they missed."),
+        "evaluation": (EVALUATION, "One row per model, task and metric."),
+    }
+    lines = [
+        "# Tables",
+        "",
+        "Generated from `schemas/tables.py` by `make docs`. Every table is a folder of Parquet parts",
+        f"under a Delta Lake log. Schema version {SCHEMA_VERSION}.",
+    ]
+    for name, (schema, about) in tables.items():
+        lines += ["", f"## {name}", "", about, "", "| column | type | meaning | unit |"]
+        lines += ["|---|---|---|---|", *(_markdown_row(field) for field in schema)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(field: pa.Field) -> str:
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    type_name = str(field.type).replace("element: ", "")
+    return f"| `{field.name}` | {type_name} | {metadata['doc']} | {metadata['unit']} |"
