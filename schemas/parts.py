@@ -147,3 +147,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_writable(location: str | Path) -> None:
+    """Find out before the work, not after it, whether a table's folder can be written.
+
+    Raises:
+        OSError: naming the location, if it is a file, or its parents cannot be written.
+    """
+    if "://" in str(location):
+        return
+    folder = Path(f"{os.path.abspath(location)}.staging")
+    if Path(location).is_file():
+        raise FileExistsError(f"{location} is a file; a table needs a folder of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f"{uuid.uuid4().hex}.tmp"
+    probe.write_bytes(b"")
+    probe.unlink()

@@ -1,0 +1,195 @@
+"""From files to records: file patterns in, ranges out; a range in, raw records out.
+
+Ranges are what crosses Beam, never lines. Any file system that Beam opens will do; text may be
+compressed. A record is an offset and the raw value: bytes of a line, or a string already decoded.
+"""
+
+import dataclasses
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO, cast
+
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from schemas.text import MAX_LINE_BYTES
+
+Record = tuple[int, bytes | str]
+
+RANGE_BYTES = 16 << 20
+_SUFFIX = re.compile(r"\.(txt|jsonl|ndjson|tsv|parquet)(?:\.[a-z0-9]+)?$", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """A piece of one input file.
+
+    Attributes:
+        path: as Beam opens it.
+        kind: text, jsonl, tsv or parquet, by the file's name.
+        start: first byte, or first row group.
+        stop: byte, or row group, before which a record must start; -1 for the end of the file.
+        fields: names of the text fields; not used for plain text.
+    """
+
+    path: str
+    kind: str
+    start: int
+    stop: int
+    fields: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The file's name without folder and suffixes."""
+        return self.path.rsplit("/", 1)[-1].split(".", 1)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The files that patterns matched: their ranges, size in bytes, and identity for the run id."""
+
+    ranges: list[Range]
+    size: int
+    identity: list[tuple[str, int, int]]
+
+
+def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANGE_BYTES) -> Inputs:
+    """Match the patterns and cut the files into ranges of about `size` bytes.
+
+    Compressed and tab-separated files are one range each: they can only be read from the start.
+
+    Raises:
+        FileNotFoundError: if a pattern matches no file.
+    """
+    found = {}
+    for match in FileSystems.match(list(patterns)):
+        if not match.metadata_list:
+            raise FileNotFoundError(f"no file matches {match.pattern!r}")
+        found |= {metadata.path: metadata for metadata in match.metadata_list}
+    ranges: list[Range] = []
+    for path in sorted(found):
+        ranges += _ranges_of(path, found[path].size_in_bytes, tuple(fields), size)
+    identity = [
+        (path.rsplit("/", 1)[-1], found[path].size_in_bytes, int(found[path].last_updated_in_seconds))
+        for path in sorted(found)
+    ]
+    return Inputs(ranges, sum(file.size_in_bytes for file in found.values()), identity)
+
+
+def read_records(piece: Range) -> Iterator[Record]:
+    """Yield the records of a range; an over-long line is cut just above the limit.
+
+    Raises:
+        ValueError: if a field is not in the file, naming the fields that are.
+    """
+    if piece.kind == "parquet":
+        yield from _parquet_records(piece)
+        return
+    with _open(piece) as file:
+        if piece.kind == "text":
+            yield from _lines(file, piece)
+        elif piece.kind == "jsonl":
+            yield from _json_records(_lines(file, piece), piece.fields)
+        else:
+            yield from _tsv_records(_lines(file, piece), piece)
+
+
+def _ranges_of(path: str, size: int, fields: tuple[str, ...], step: int) -> list[Range]:
+    suffix = _SUFFIX.search(path)
+    kind = suffix.group(1).lower() if suffix else "text"
+    kind = {"txt": "text", "ndjson": "jsonl"}.get(kind, kind)
+    if kind == "parquet":
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            groups = pq.ParquetFile(file).num_row_groups
+        return [Range(path, kind, group, group + 1, fields) for group in range(groups)]
+    packed = CompressionTypes.detect_compression_type(path) != CompressionTypes.UNCOMPRESSED
+    if packed or kind == "tsv":
+        return [Range(path, kind, 0, -1, fields)]
+    return [Range(path, kind, at, min(at + step, size), fields) for at in range(0, size, step)]
+
+
+def _open(piece: Range) -> IO[bytes]:
+    """Open for buffered reading; gzip by the standard library, 3 times as fast as Beam's own."""
+    if CompressionTypes.detect_compression_type(piece.path) == CompressionTypes.GZIP:
+        raw = FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), 1 << 20)
+    return cast(IO[bytes], FileSystems.open(piece.path))
+
+
+def _lines(file: IO[bytes], piece: Range) -> Iterator[tuple[int, bytes]]:
+    """The lines that start in [start, stop): a line belongs to the range of its first byte."""
+    at = 0
+    if piece.start > 0:
+        # Step back one byte: if it ends a line, the line at `start` is ours.
+        file.seek(piece.start - 1)
+        at = piece.start - 1 + sum(map(len, _one_line(file)))
+    while piece.stop < 0 or at < piece.stop:
+        line = file.readline(MAX_LINE_BYTES + 2)
+        if not line:
+            return
+        start, at = at, at + len(line)
+        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            at += sum(map(len, _one_line(file)))
+        yield start, line
+
+
+def _one_line(file: IO[bytes]) -> Iterator[bytes]:
+    """The rest of a line, in bounded pieces."""
+    while piece := file.readline(1 << 20):
+        yield piece
+        if piece.endswith(b"\n"):
+            return
+
+
+def _json_records(lines: Iterator[tuple[int, bytes]], fields: Sequence[str]) -> Iterator[Record]:
+    """One record per field; a line that is no JSON object with these text fields goes on as b""."""
+    for offset, line in lines:
+        try:
+            row = json.loads(line)
+            values = [row[field] for field in fields]
+        except (ValueError, KeyError, TypeError):
+            yield offset, line if len(line) > MAX_LINE_BYTES else _broken(line)
+            continue
+        for value in values:
+            yield offset, value if isinstance(value, str) else _broken(line)
+
+
+def _broken(line: bytes) -> bytes:
+    """Mark a line whose structure cannot be read, keeping its bytes for the digest."""
+    return b"\xff" + line if line.strip() else line
+
+
+def _tsv_records(lines: Iterator[tuple[int, bytes]], piece: Range) -> Iterator[Record]:
+    """One record per named column; the first line is the header, and quotes mean nothing."""
+    _, header = next(lines, (0, b""))
+    names = header.decode("utf-8-sig").rstrip("\r\n").split("\t")
+    columns = [_column(names, field, piece.path) for field in piece.fields]
+    for offset, line in lines:
+        cells = line.rstrip(b"\r\n").split(b"\t")
+        for column in columns:
+            yield offset, cells[column] if column < len(cells) else _broken(line)
+
+
+def _column(names: Sequence[str], field: str, path: str) -> int:
+    if field not in names:
+        raise ValueError(f"{path} has no field {field!r}; it has {', '.join(names)}")
+    return names.index(field)
+
+
+def _parquet_records(piece: Range) -> Iterator[Record]:
+    """The named columns of the row groups, in batches; the offset is the row number."""
+    with FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        parquet = pq.ParquetFile(file, arrow_extensions_enabled=False)
+        for field in piece.fields:
+            _column(parquet.schema_arrow.names, field, piece.path)
+        at = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
+        groups = list(range(piece.start, piece.stop))
+        for batch in parquet.iter_batches(8192, groups, list(piece.fields), use_threads=False):
+            for field in piece.fields:
+                for index, value in enumerate(batch.column(field).to_pylist()):
+                    yield at + index, value if isinstance(value, str) else ""
+            at += batch.num_rows

@@ -1,0 +1,53 @@
+"""Run a pipeline on the runner that the options name, and turn its failures into plain errors."""
+
+import argparse
+import re
+from collections.abc import Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+_DATA_ERROR = re.compile(r"ValueError: (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
+
+
+def beam_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Read Beam's own options; the default runner is the embedded one.
+
+    ``DirectRunner`` would first try to download another engine, so `FnApiRunner` is named outright.
+
+    Raises:
+        ValueError: for an option that Beam does not know, or the Dask runner.
+    """
+    options = PipelineOptions(list(arguments))
+    unknown: list[str] = []
+
+    def collect(parser: argparse.ArgumentParser) -> None:
+        unknown.extend(parser.parse_known_args(list(arguments))[1])
+
+    options.get_all_options(add_extra_args_fn=collect, display_warnings=False)
+    if unknown:
+        raise ValueError(f"Beam does not know these options: {' '.join(unknown)}")
+    standard = options.view_as(StandardOptions)
+    standard.runner = standard.runner or "FnApiRunner"
+    if "dask" in standard.runner.lower():
+        raise ValueError(
+            "DaskRunner loses tagged outputs and drops branches in Beam 2.77, silently; "
+            "use FnApiRunner, FlinkRunner, DataflowRunner or SparkRunner"
+        )
+    return options
+
+
+def run(pipeline: beam.Pipeline) -> None:
+    """Run to the end.
+
+    Raises:
+        ValueError: when a step refused its data, with the message it gave.
+    """
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        # A step's error comes back as the text of its traceback, whatever its type was.
+        found = _DATA_ERROR.search(str(error))
+        if found:
+            raise ValueError(found.group(1).strip()) from error
+        raise
