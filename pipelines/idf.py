@@ -102,6 +102,8 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
         run(build(config, inputs, fingerprint, run_id, options))
         done = store.committed(config.out, run_id)
         assert done is not None
+        parts.tidy(config.out)
+        parts.tidy(f"{config.out}.quarantine")
         return {**done.summary, "table": config.out, "version": done.version, "reused": False}
     return {**done.summary, "table": config.out, "version": done.version, "reused": True}
 

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-_DATA_ERROR = re.compile(r"ValueError: (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
+from schemas.command import RetryLater
+
+_OURS = re.compile(r"(ValueError|RetryLater): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
+_KINDS = {"ValueError": ValueError, "RetryLater": RetryLater}
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
@@ -42,12 +45,13 @@ def run(pipeline: beam.Pipeline) -> None:
 
     Raises:
         ValueError: when a step refused its data, with the message it gave.
+        RetryLater: when another run was in the way.
     """
     try:
         pipeline.run().wait_until_finish()
     except Exception as error:
         # A step's error comes back as the text of its traceback, whatever its type was.
-        found = _DATA_ERROR.search(str(error))
+        found = _OURS.search(str(error))
         if found:
-            raise ValueError(found.group(1).strip()) from error
+            raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise

@@ -91,7 +91,7 @@ def write_bytes(content: bytes | pa.Buffer, root: str | Path, path: str) -> None
         with files.open_output_stream(target) as stream:
             stream.write(content)
         return
-    staging = Path(f"{folder}.staging")
+    staging = Path(folder if ".staging/" in folder else f"{folder}.staging")
     staging.mkdir(parents=True, exist_ok=True)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     temporary = staging / f"{uuid.uuid4().hex}.tmp"
@@ -164,3 +164,25 @@ def check_writable(location: str | Path) -> None:
     probe = folder / f"{uuid.uuid4().hex}.tmp"
     probe.write_bytes(b"")
     probe.unlink()
+
+
+def tidy(location: str | Path) -> None:
+    """Remove a table's staging folder if nothing is left in it."""
+    folder = Path(f"{location}.staging")
+    if "://" not in str(location) and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def read_bytes(location: str | Path) -> bytes:
+    """The content of a small file."""
+    files, path = filesystem(location)
+    with files.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+    return content
+
+
+def remove_folder(location: str | Path) -> None:
+    """Delete a folder and all in it, if it is there."""
+    if exists(location):
+        files, path = filesystem(location)
+        files.delete_dir(path)

@@ -199,7 +199,6 @@ def commit(
     delta_schema = Schema.from_arrow(schema)
     try:
         if not exists(location):
-            Path(location).mkdir(parents=True, exist_ok=True) if "://" not in str(location) else None
             create_table_with_add_actions(
                 _uri(location), delta_schema, actions, mode="error", partition_by=by,
                 configuration=_KEEP_LOG, commit_properties=properties,
