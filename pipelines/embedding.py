@@ -4,11 +4,14 @@ Array letters: B sentences of a batch, T tokens, H hidden size, N sentences of a
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
+import tokenizers
 import torch
 import transformers
 from huggingface_hub import snapshot_download
@@ -18,7 +21,6 @@ from schemas.prepare import read_tokenizer
 from schemas.weights import Floats, weighted_pool
 
 _FILES = ["*.json", "*.safetensors", "vocab.txt"]
-_MODEL_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class TeacherFiles:
         digest: over the configuration and the weights.
         width: H.
         max_tokens: positions that the model has.
+        size: bytes of the weights.
+        parameters: numbers in them.
     """
 
     folder: Path
@@ -38,6 +42,8 @@ class TeacherFiles:
     digest: str
     width: int
     max_tokens: int
+    size: int
+    parameters: int
 
 
 def find_teacher(name: str) -> TeacherFiles:
@@ -57,19 +63,27 @@ def find_teacher(name: str) -> TeacherFiles:
             f"{folder} has no safetensors weights; other formats can run code when they are read"
         )
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    vocabulary = transformers.PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json")
-    ) if (folder / "tokenizer.json").is_file() else None
-    if vocabulary is None:
-        read_tokenizer(folder)
-    elif len(vocabulary) > config.vocab_size:
+    vocabulary = tokenizers.Tokenizer.from_str(read_tokenizer(folder)).get_vocab_size()
+    if vocabulary > config.vocab_size:
         raise ValueError(
-            f"the tokenizer in {folder} has {len(vocabulary)} ids, the model only "
+            f"the tokenizer in {folder} has {vocabulary} ids, the model only "
             f"{config.vocab_size} embeddings: they do not belong together"
         )
-    digest = files_digest(folder, [*_MODEL_FILES, *(path.name for path in weights)])
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    return TeacherFiles(folder, Path(name).name, digest, int(config.hidden_size), positions)
+    return TeacherFiles(
+        folder=folder,
+        name=Path(name).name,
+        digest=files_digest(folder, ["config.json", *(path.name for path in weights)]),
+        width=int(config.hidden_size),
+        max_tokens=int(getattr(config, "max_position_embeddings", 512)),
+        size=sum(path.stat().st_size for path in weights),
+        parameters=sum(map(_count, weights)),
+    )
+
+
+def _count(weights: Path) -> int:
+    """Numbers in a safetensors file, by its header."""
+    with safetensors.safe_open(weights, framework="np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def _fetch(name: str) -> Path:

@@ -22,7 +22,14 @@ from pipelines.embedding import Teacher, TeacherFiles, find_teacher, resolve_dty
 from pipelines.progress import Progress
 from pipelines.reading import Inputs, plan_ranges
 from pipelines.running import beam_options, run
-from pipelines.sentences import Counts, Quarantine, ReadSentences, reject, rejects_table, total
+from pipelines.sentences import (
+    Counts,
+    Quarantine,
+    ReadSentences,
+    reject,
+    rejects_table,
+    total,
+)
 from pipelines.shards import (
     Shard,
     Target,
@@ -162,6 +169,7 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
         vector_dtype=config.vector_dtype,
         keep_text=config.keep_text,
     )
+    tools.preparer().save(f"{config.out}.preparer")
     with Progress(target.staging, "sentences"):
         run(build(config, inputs, tools, target, options))
     done = store.committed(config.out, run_id)
@@ -186,11 +194,6 @@ def load_tools(config: TeacherConfig) -> Tools:
     return Tools(files, config.idf, version, config.user_dictionary, tokens, dtype)
 
 
-def partitions_for(size: int, rows_per_part: int) -> int:
-    """Into how many ranges of ids to cut a corpus of `size` bytes (about 25 bytes a sentence)."""
-    return max(1, round(size / 25 / rows_per_part))
-
-
 def build(
     config: TeacherConfig,
     inputs: Inputs,
@@ -200,7 +203,7 @@ def build(
 ) -> beam.Pipeline:
     """Wire the pipeline."""
     quarantine = Quarantine(f"{config.out}.quarantine", target.run_id, config.max_bad_fraction)
-    partitions = partitions_for(inputs.size, config.rows_per_part)
+    partitions = max(1, round(inputs.sentences / config.rows_per_part))
     pipeline = beam.Pipeline(options=options)
     read = (
         pipeline
@@ -351,6 +354,8 @@ def commit_run(
     size = sum(part.size for part in added)
     summary: dict[str, object] = {
         "teacher": tools.files.name,
+        "teacher_bytes": tools.files.size,
+        "teacher_parameters": tools.files.parameters,
         "date": target.date,
         **{name: counts.get(name, 0) for name in ("sentences", "distinct", "new", "reused", "left")},
         **{name: number for name, number in counts.items() if name.startswith("rejected_")},

@@ -4,17 +4,23 @@ One function for both sides: the teacher pipeline and the serving encoder call `
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tokenizers
 
-from schemas.fingerprint import digest
+from schemas import parts
+from schemas.fingerprint import check_same, digest
 from schemas.idf import IdfTable
 from schemas.weights import SMOOTHING, Floats, character_shares, token_weights
-from schemas.words import Segmenter
+from schemas.words import Segmenter, segmenter
+
+_DICTIONARY = "user_dictionary.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Preparer:
     def __init__(
         self,
         tokenizer_json: str,
-        segmenter: Segmenter,
+        words: Segmenter,
         idf: IdfTable,
         *,
         max_tokens: int = 128,
@@ -50,7 +56,7 @@ class Preparer:
 
         Args:
             tokenizer_json: the text of a Hugging Face ``tokenizer.json``.
-            segmenter: splits a sentence into words.
+            words: splits a sentence into words.
             idf: made with the same segmenter.
             max_tokens: special tokens included; longer sentences are cut.
             smoothing: see `token_weights`.
@@ -58,31 +64,30 @@ class Preparer:
         Raises:
             ValueError: if the IDF table was made with another segmenter.
         """
-        if idf.segmenter != segmenter.name:
+        if idf.segmenter != words.name:
             raise ValueError(
                 f"the IDF table was made with segmenter {idf.segmenter!r}, this one is "
-                f"{segmenter.name!r}: make the table again, or give its user dictionary"
+                f"{words.name!r}: make the table again, or give its user dictionary"
             )
+        self.tokenizer_json = tokenizer_json
+        self.table = idf
         self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
-        self._segmenter = segmenter
+        self._segmenter = words
         self._idf = idf.lookup()
         self._unseen = idf.unseen_idf
-        self._smoothing = smoothing
+        self.max_tokens = max_tokens
+        self.smoothing = smoothing
         self.fingerprint = {
             "cleaning": idf.cleaning,
-            "segmenter": segmenter.name,
+            "segmenter": words.name,
             "idf": idf.digest(),
             "tokenizer": digest(tokenizer_json),
+            "vocabulary": str(self._tokenizer.get_vocab_size()),
             "max_tokens": str(max_tokens),
             "smoothing": str(smoothing),
         }
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of token ids, added tokens included."""
-        return int(self._tokenizer.get_vocab_size())
 
     def prepare(self, texts: Sequence[str]) -> list[Prepared]:
         """Segment, tokenise and weigh cleaned sentences, in order.
@@ -99,12 +104,50 @@ class Preparer:
             character_shares(words, self._idf_of),
             np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),
             np.array(encoding.special_tokens_mask, dtype=np.bool_),
-            self._smoothing,
+            self.smoothing,
         )
         return Prepared(text, words, np.array(encoding.ids, dtype=np.int32), weights)
 
     def _idf_of(self, word: str) -> float:
         return self._idf.get(word, self._unseen)
+
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load_preparer` needs: four small files, of which the last one is the seal."""
+        dictionary = self._segmenter.user_dictionary
+        sink = pa.BufferOutputStream()
+        pq.write_table(self.table.to_arrow(), sink, compression="zstd", write_page_checksum=True)
+        described = {
+            "max_tokens": self.max_tokens,
+            "smoothing": self.smoothing,
+            "user_dictionary": dictionary is not None,
+            "fingerprint": self.fingerprint,
+        }
+        if dictionary is not None:
+            parts.write_bytes(dictionary.read_bytes(), folder, _DICTIONARY)
+        parts.write_bytes(self.tokenizer_json.encode(), folder, "tokenizer.json")
+        parts.write_bytes(sink.getvalue(), folder, "idf.parquet")
+        parts.write_bytes(json.dumps(described, indent=2).encode(), folder, "preparer.json")
+
+
+def load_preparer(folder: Path) -> Preparer:
+    """The preparer that `Preparer.save` wrote into a folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if a file is not what it was when it was saved, naming which.
+    """
+    described = json.loads((folder / "preparer.json").read_text(encoding="utf-8"))
+    words = segmenter(folder / _DICTIONARY if described["user_dictionary"] else None)
+    preparer = Preparer(
+        read_tokenizer(folder),
+        words,
+        IdfTable.load(folder / "idf.parquet"),
+        max_tokens=described["max_tokens"],
+        smoothing=described["smoothing"],
+    )
+    check_same(preparer.fingerprint, described["fingerprint"], of=f"what {folder} holds")
+    return preparer
 
 
 def read_tokenizer(folder: Path) -> str:

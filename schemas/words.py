@@ -31,6 +31,7 @@ class Segmenter:
             FileNotFoundError: if the user dictionary does not exist.
         """
         jieba.setLogLevel("WARNING")
+        self.user_dictionary = user_dictionary
         self._jieba = jieba.Tokenizer()
         self._fast = None if user_dictionary else rjieba.Jieba()
         dictionary = Path(jieba.__file__).with_name("dict.txt")

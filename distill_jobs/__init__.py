@@ -1,0 +1,1 @@
+"""Ray Train jobs: store -> student (`train`) -> export -> evaluation; the encoder that serves."""

@@ -1,0 +1,124 @@
+"""Checkpoints that are whole or not there: safetensors and JSON, verified when loaded.
+
+Ray Train 2.60 keeps reloading a truncated checkpoint until its retries run out; here the newest
+*valid* one wins. A folder ``step-00000500`` is written aside and renamed; its ``state.json`` holds
+the sha256 of the other files.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from schemas.fingerprint import file_digest
+
+_FILES = ("student.safetensors", "optimizer.safetensors")
+KEEP = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """Where a training stands.
+
+    Attributes:
+        step: optimizer steps done, over all epochs.
+        scores: validation scores at that step.
+        seconds: spent training so far.
+    """
+
+    step: int
+    scores: dict[str, float]
+    seconds: float
+
+
+def save(
+    folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: State
+) -> Path:
+    """Write a checkpoint, and drop all but the newest few.
+
+    Args:
+        folder: of all checkpoints of a run.
+        student: its parameters and buffers are saved.
+        optimizer: AdamW.
+        state: goes into ``state.json``.
+    """
+    target = folder / f"step-{state.step:08d}"
+    aside = folder / f".{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
+    safetensors.torch.save_file(tensors, aside / _FILES[0])
+    safetensors.torch.save_file(_flatten(optimizer), aside / _FILES[1])
+    digests = {name: file_digest(aside / name) for name in _FILES}
+    described = {**dataclasses.asdict(state), "sha256": digests}
+    (aside / "state.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+    for path in aside.iterdir():
+        _sync(path)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    _sync(folder)
+    for old in sorted(folder.glob("step-*"))[:-KEEP]:
+        shutil.rmtree(old)
+    return target
+
+
+def newest(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is sound, and what is wrong with newer ones."""
+    complaints = []
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        complaint = find_fault(path)
+        if complaint is None:
+            return path, complaints
+        complaints.append(complaint)
+    return None, complaints
+
+
+def find_fault(path: Path) -> str | None:
+    """Say what is wrong with a checkpoint, or None."""
+    try:
+        digests = json.loads((path / "state.json").read_text(encoding="utf-8"))["sha256"]
+        for name in _FILES:
+            if file_digest(path / name) != digests[name]:
+                return f"{path / name} has changed since it was written"
+    except (OSError, ValueError, KeyError) as error:
+        return f"{path} is not a whole checkpoint: {error}"
+    return None
+
+
+def read_state(path: Path) -> State:
+    """The state of a checkpoint that `find_fault` has passed."""
+    described = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    return State(described["step"], described["scores"], described["seconds"])
+
+
+def load_student(path: Path, student: nn.Module) -> None:
+    """Fill a student with a checkpoint's parameters and buffers."""
+    student.load_state_dict(safetensors.torch.load_file(path / _FILES[0]))
+
+
+def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Fill an optimizer of the same parameters with a checkpoint's state."""
+    described = optimizer.state_dict()
+    described["state"] = {}
+    for name, value in safetensors.torch.load_file(path / _FILES[1]).items():
+        index, _, key = name.partition(".")
+        described["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(described)
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    states = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": value for i, state in states.items() for key, value in state.items()}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,96 @@
+"""Models and labelled sets -> result: every model embedded once, scored on every set, and timed."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from distill_jobs import latency, metrics
+from distill_jobs.models import Model, Vectors, all_texts, embed
+from distill_jobs.result import Facts, Result, Score
+from distill_jobs.scoring import Scorer
+from distill_jobs.tasks import LabelledSet
+from schemas.command import on_terminal
+
+
+def compare(
+    compared: Sequence[Model], sets: Sequence[LabelledSet], *, budgets: tuple[int, ...], seed: int
+) -> Result:
+    """Score every model on every set.
+
+    Args:
+        compared: the reference first; it gives a text the same vector in every set.
+        sets: overlaps removed.
+        budgets: see `Scorer`.
+        seed: see `Scorer`.
+    """
+    reference = compared[0]
+    assert not reference.per_set
+    scorers = [Scorer(labelled, budgets, seed) for labelled in sets]
+    base = next(embed(reference, sets))
+    base_cosines = _pair_cosines(scorers, base)
+    students = [model for model in compared if model.is_student]
+    scores: list[Score] = []
+    facts = {m.name: _teacher_facts(students) for m in compared if not (m.is_student or m.per_set)}
+    pair_cosines = {}
+    for model in compared:
+        embedded = [base] * len(sets) if model is reference else embed(model, sets)
+        for scorer, vectors in zip(scorers, embedded, strict=True):
+            _tell(model.name, scorer.labelled.name)
+            pairs_up = model.is_student and model is not reference and vectors.width == base.width
+            scores += scorer.scores(model.name, vectors, base if pairs_up else None)
+        if model.is_student:
+            _tell(model.name, "speed")
+            facts[model.name] = _student_facts(model, vectors, base, all_texts(sets))
+            pair_cosines[model.name] = np.stack([base_cosines, _pair_cosines(scorers, vectors)])
+    _tell("", "")
+    return Result(
+        models=tuple(model.name for model in compared),
+        sets=tuple(sets),
+        scores=tuple(scores),
+        facts=facts,
+        cards={model.name: model.card for model in students},
+        pair_cosines=pair_cosines,
+    )
+
+
+def _pair_cosines(scorers: Sequence[Scorer], vectors: Vectors) -> metrics.Doubles:
+    return np.concatenate([scorer.pair_cosines(vectors) for scorer in scorers])
+
+
+def _student_facts(model: Model, mine: Vectors, base: Vectors, texts: Sequence[str]) -> Facts:
+    aligned = None
+    if mine.width == base.width:
+        aligned = float(metrics.cosines(mine.of(texts), base.of(texts)).mean())
+    return Facts(
+        bytes=_integer(model.card.get("file_bytes")),
+        parameters=_integer(model.card.get("parameters")),
+        **dataclasses.asdict(latency.measure(model.encode, texts)),
+        alignment=aligned,
+    )
+
+
+def _teacher_facts(students: Sequence[Model]) -> Facts:
+    """The teacher itself is not here: what is known of it is what a student's card says."""
+    card: Mapping[str, object] = students[0].card if students else {}
+    speed = card.get("teacher_sentences_per_second")
+    return Facts(
+        bytes=_integer(card.get("teacher_bytes")),
+        parameters=_integer(card.get("teacher_parameters")),
+        batch_us=1e6 / speed if isinstance(speed, (int, float)) and speed > 0 else None,
+    )
+
+
+def _integer(value: object) -> int | None:
+    return int(value) if isinstance(value, (int, float)) else None
+
+
+def _tell(model: str, step: str) -> None:
+    """One line that moves on a terminal, JSON lines in a log; nothing to say ends the line."""
+    if on_terminal():
+        sys.stderr.write(f"\r\x1b[K{model}  {step}" if model else "\r\x1b[K")
+    elif model:
+        sys.stderr.write(json.dumps({"model": model, "step": step}) + "\n")
+    sys.stderr.flush()

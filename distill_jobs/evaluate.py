@@ -1,0 +1,202 @@
+"""Job: labelled sets, teacher vectors, finished students -> evaluation rows and an HTML report.
+
+sets -> minus sentences trained on -> vectors of each model -> scores -> table and report
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from distill_jobs import models, report, scoreboard
+from distill_jobs.compare import compare
+from distill_jobs.holdout import without_overlaps
+from distill_jobs.models import Model
+from distill_jobs.result import Estimate, Facts, Result
+from distill_jobs.tasks import LabelledSet, read_sets
+from schemas import parts, store, tables
+from schemas.command import on_terminal, run_job
+from schemas.fingerprint import digest, files_digest
+from schemas.store import Store
+
+PROTOCOL = "1"  # goes up with any change that moves a number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Compare the teacher, students and a baseline on labelled sets; write a table and a report."""
+
+    tasks: Path
+    """Folder of labelled sets: <name>/{train,dev,test}.tsv or .tsv.gz."""
+    teacher_store: str
+    """Teacher store with the sentences of the sets; every vector column in it is compared."""
+    out: Path
+    """Folder for the table (evaluation), report.html and report.txt."""
+    student: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A finished student, NAME=EXPORT_FOLDER; may be given again."""
+    sets: tuple[str, ...] = ()
+    """Only these sets; all of the folder if none is named."""
+    train_store: str | None = None
+    """Store whose sentences are left out; by default the one that each student's card names."""
+    reference: str = "teacher/idf"
+    """What the others are measured by: a column of the teacher store, or a student."""
+    max_rows: int = 4000
+    """Rows of a test split, drawn by the seed; twice as many of a train split."""
+    budgets: tuple[int, ...] = (100, 1000)
+    """Numbers of labels that probes are taught with, besides all of them."""
+    seed: int = 0
+    """Of every draw."""
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        if self.max_rows < 10:
+            raise ValueError(f"max_rows must be at least 10, got {self.max_rows}")
+        if any(budget < 2 for budget in self.budgets):
+            raise ValueError(f"budgets must be at least 2 labels, got {self.budgets}")
+        names = [argument.partition("=")[0] for argument in self.student]
+        if len(set(names)) < len(names):
+            raise ValueError(f"students must have different names, got {names}")
+
+    @property
+    def command(self) -> str:
+        """The command line that gives the same result."""
+        words = ["python -m distill_jobs evaluate"]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            flag = f"--{field.name.replace('_', '-')}"
+            if field.name == "student":
+                words += [f"{flag} {argument}" for argument in value]
+            elif isinstance(value, tuple):
+                words += [f"{flag} {' '.join(map(str, value))}"] if value else []
+            elif value is not None:
+                words.append(f"{flag} {value}")
+        return " ".join(words)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the flags and evaluate."""
+    run_job(EvaluateConfig, argv, evaluate)
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, object]:
+    """Run the job, or find that it has been run.
+
+    Returns:
+        The summary: mean value and retention of each model, what was left out, where things are.
+
+    Raises:
+        FileNotFoundError: if the sets, a store or an export is not there.
+        ValueError: on bad data, or if `out` holds evaluations that cannot be compared with this.
+    """
+    table = f"{config.out}/evaluation"
+    sets = read_sets(config.tasks, max_rows=config.max_rows, seed=config.seed, only=config.sets)
+    students = [models.student(argument) for argument in config.student]
+    teacher_store = store.open_store(config.teacher_store)
+    trained = training_stores(config, students)
+    fingerprint = _fingerprint(config, sets, teacher_store)
+    run_id = digest([fingerprint, _identity(config, trained)])
+    done = store.committed(table, run_id)
+    if done is not None and (config.out / report.TEXT).is_file():
+        _show((config.out / report.TEXT).read_text(encoding="utf-8"))
+        return {**done.summary, "version": done.version, "already_done": True}
+    if store.exists(table):
+        store.open_store(table, expected=fingerprint)
+    parts.check_writable(table)
+    sets = without_overlaps(sets, trained)
+    texts = models.all_texts(sets)
+    teachers = models.teachers(teacher_store, texts, config.out / "missing_sentences.txt")
+    compared = _reference_first(config.reference, [*teachers, *students])
+    compared.append(models.tfidf(config.seed))
+    result = compare(compared, sets, budgets=config.budgets, seed=config.seed)
+    summary = _summary(config, result)
+    report.write(config.out, result, config.command)
+    _show(scoreboard.text(result, colour=on_terminal()))
+    part = parts.write(result.to_arrow(), table, f"{run_id}.parquet")
+    version = store.commit(
+        table, tables.EVALUATION, [part], run_id=run_id, fingerprint=fingerprint, summary=summary
+    )
+    parts.tidy(table)
+    return {**summary, "version": version, "already_done": False}
+
+
+def training_stores(config: EvaluateConfig, students: Sequence[Model]) -> list[Store]:
+    """The stores that students were trained from, at the versions that they saw.
+
+    Raises:
+        ValueError: if a student's store is unknown or gone, so that overlaps cannot be found.
+    """
+    if config.train_store:
+        return [store.open_store(config.train_store)]
+    wanted: set[tuple[str, int | None]] = set()
+    for student in students:
+        location, version = student.card.get("store"), student.card.get("store_version")
+        if not location or not store.exists(str(location)):
+            raise ValueError(
+                f"the student {student.name} was trained from {location}, which is not there, so "
+                "sentences that it has seen cannot be left out; say where it is: --train-store"
+            )
+        wanted.add((str(location), version if isinstance(version, int) else None))
+    return [store.open_store(*at) for at in sorted(wanted, key=str)]
+
+
+def _reference_first(reference: str, known: Sequence[Model]) -> list[Model]:
+    names = [model.name for model in known]
+    if reference not in names:
+        raise ValueError(f"the reference must be one of {', '.join(names)}, got {reference!r}")
+    return sorted(known, key=lambda model: model.name != reference)
+
+
+def _fingerprint(
+    config: EvaluateConfig, sets: Sequence[LabelledSet], teacher_store: Store
+) -> dict[str, str]:
+    """What evaluations must share for their rows to stand in one table."""
+    return {
+        "protocol": PROTOCOL,
+        "sets": digest([dataclasses.astuple(labelled) for labelled in sets]),
+        "teacher_store": digest(dict(teacher_store.fingerprint)),
+        "reference": config.reference,
+        "budgets": ",".join(map(str, config.budgets)),
+        "seed": str(config.seed),
+    }
+
+
+def _identity(config: EvaluateConfig, trained: Sequence[Store]) -> list[object]:
+    """What makes this evaluation another one than its neighbours in the table."""
+    exports = {}
+    for argument in config.student:
+        name, _, folder = argument.partition("=")
+        files = [str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file()]
+        exports[name] = files_digest(Path(folder), sorted(files))
+    return [exports, [(s.location, s.version) for s in trained]]
+
+
+def _summary(config: EvaluateConfig, result: Result) -> dict[str, object]:
+    return {
+        "report": str(config.out / report.HTML),
+        "evaluation": f"{config.out}/evaluation",
+        "reference": result.reference,
+        "rows": len(result.scores),
+        "overlaps": {s.name: s.overlaps for s in result.sets if s.overlaps},
+        "models": {
+            name: {
+                "mean": round(result.mean(name).value, 4),
+                "retention": _plain(result.mean_retention(name)),
+                **{k: v for k, v in dataclasses.asdict(facts).items() if v is not None},
+            }
+            for name in result.models
+            for facts in [result.facts.get(name, Facts())]
+        },
+    }
+
+
+def _plain(estimate: Estimate) -> list[float | None]:
+    """Value, low, high; JSON has no NaN."""
+    numbers = dataclasses.astuple(estimate)
+    return [round(number, 4) if np.isfinite(number) else None for number in numbers]
+
+
+def _show(table: str) -> None:
+    sys.stderr.write(f"{table}\n")

@@ -1,0 +1,205 @@
+"""What is compared: teacher columns, exported students, a baseline; each turns texts into vectors.
+
+texts -> `Model.encode` -> vectors [N, H]; `embed` does it once per distinct text.
+Array letters: N texts, H vector width.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from distill_jobs.encoder import SentenceEncoder
+from distill_jobs.tasks import LabelledSet
+from schemas import parts
+from schemas.store import Store
+from schemas.text import sentence_id
+
+BASELINE = "baseline/tfidf"
+BASELINE_WIDTH = 256
+_PREFIXES = ("teacher/", "baseline/")
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """One row of the comparison.
+
+    Attributes:
+        name: ``teacher/<pooling>``, ``baseline/<what>`` or a student's own.
+        encode: texts to vectors [N, H].
+        card: what is known of it; a student's export says.
+        per_set: whether a text's vector depends on the other texts, so that each set is encoded
+            by itself.
+    """
+
+    name: str
+    encode: Callable[[Sequence[str]], Floats]
+    card: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    per_set: bool = False
+
+    @property
+    def is_student(self) -> bool:
+        """Whether it is neither a teacher's column nor a baseline."""
+        return not self.name.startswith(_PREFIXES)
+
+
+class Vectors:
+    """Holds the vector of each text."""
+
+    def __init__(self, texts: Sequence[str], vectors_NH: Floats) -> None:
+        self._rows = {text: row for row, text in enumerate(texts)}
+        self._vectors_NH = vectors_NH
+
+    def of(self, texts: Sequence[str]) -> Floats:
+        """Vectors [N, H] of some of the texts, in their order."""
+        found: Floats = self._vectors_NH[[self._rows[text] for text in texts]]
+        return found
+
+    @property
+    def width(self) -> int:
+        """H."""
+        return int(self._vectors_NH.shape[1])
+
+
+def all_texts(sets: Sequence[LabelledSet]) -> list[str]:
+    """The distinct texts of all sets, sorted."""
+    return sorted({text for labelled in sets for text in labelled.texts})
+
+
+def embed(model: Model, sets: Sequence[LabelledSet]) -> Iterator[Vectors]:
+    """Encode each distinct text once; yields the vectors for each set in turn.
+
+    Raises:
+        ValueError: if the model gives the wrong shape, or a number that is not finite.
+    """
+    if model.per_set:
+        for labelled in sets:
+            yield Vectors(labelled.texts, _checked(model, labelled.texts))
+        return
+    texts = all_texts(sets)
+    yield from [Vectors(texts, _checked(model, texts))] * len(sets)
+
+
+def _checked(model: Model, texts: Sequence[str]) -> Floats:
+    vectors_NH = np.asarray(model.encode(texts), dtype=np.float32)
+    if vectors_NH.ndim != 2 or len(vectors_NH) != len(texts):
+        raise ValueError(
+            f"{model.name} gave an array of shape {vectors_NH.shape} for {len(texts)} texts"
+        )
+    bad_N = ~np.isfinite(vectors_NH).all(axis=1)
+    if bad_N.any():
+        raise ValueError(f"{model.name} gave NaN or infinity for {texts[int(bad_N.argmax())]!r}")
+    return vectors_NH
+
+
+def teachers(store: Store, texts: Sequence[str], missing: Path) -> list[Model]:
+    """One model per ``vector_<pooling>`` column of a teacher store.
+
+    Args:
+        store: holds the labelled sentences.
+        texts: every text that will be asked for.
+        missing: where to write the texts that the store lacks, one a line, if there are any.
+
+    Raises:
+        ValueError: if the store lacks texts, saying how many and how to add them.
+    """
+    columns = _vector_columns(store)
+    ids = pa.array([sentence_id(text) for text in texts], pa.string())
+    held_N, vectors = _look_up(store, ids, columns)
+    if not held_N.all():
+        lacking = [text for text, held in zip(texts, held_N, strict=True) if not held]
+        missing.parent.mkdir(parents=True, exist_ok=True)
+        missing.write_text("\n".join(lacking) + "\n", encoding="utf-8")
+        poolings = " ".join(column.removeprefix("vector_") for column in columns)
+        raise ValueError(
+            f"the teacher store {store.location} lacks {len(lacking):,} of {len(texts):,} labelled "
+            f"sentences; they are in {missing}. Add them with: python -m pipelines teacher "
+            f"--corpus {missing} --out {store.location} --pooling {poolings} and the --idf, "
+            "--teacher, --date of the store (or give it all sets: --corpus '<tasks>/*/*.tsv.gz' "
+            "--fields sentence1 sentence2, then --fields text)"
+        )
+    return [
+        Model(f"teacher/{column.removeprefix('vector_')}", Vectors(texts, vectors_NH).of)
+        for column, vectors_NH in vectors.items()
+    ]
+
+
+def _vector_columns(store: Store) -> list[str]:
+    schema = store.dataset().schema
+    columns = [name for name in schema.names if name.startswith("vector_")]
+    if not columns:
+        raise ValueError(f"{store.location} is no teacher store: its columns are {schema.names}")
+    return columns
+
+
+def _look_up(
+    store: Store, ids: pa.Array, columns: list[str]
+) -> tuple[npt.NDArray[np.bool_], dict[str, Floats]]:
+    """Which ids the store has, and their vectors per column; parts are read one at a time."""
+    held_N = np.zeros(len(ids), dtype=np.bool_)
+    vectors: dict[str, Floats] = {}
+    low, high = pc.min_max(ids).values() if len(ids) else ("", "")
+    for part in store.parts:
+        if not part.rows or str(part.last) < str(low) or str(high) < str(part.first):
+            continue
+        table = parts.read(store.path_of(part), ["sentence_id", *columns])
+        wanted = pc.index_in(table["sentence_id"], value_set=ids)
+        mask = wanted.is_valid()
+        rows, hits = wanted.filter(mask).to_numpy(), table.filter(mask)
+        held_N[rows] = True
+        for column in columns if len(rows) else ():
+            found_NH = _matrix(hits[column])
+            matrix_NH = vectors.setdefault(
+                column, np.zeros((len(ids), found_NH.shape[1]), dtype=np.float32)
+            )
+            matrix_NH[rows] = found_NH
+    return held_N, vectors
+
+
+def _matrix(column: pa.ChunkedArray) -> Floats:
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix_NH: Floats = flat.astype(np.float32).reshape(len(column), -1)
+    return matrix_NH
+
+
+def student(argument: str) -> Model:
+    """Load a finished student from ``NAME=FOLDER``.
+
+    Raises:
+        ValueError: if the argument is not of that form, or the name belongs to another model.
+    """
+    name, sign, folder = argument.partition("=")
+    if not (name and sign and folder):
+        raise ValueError(f"a student must be NAME=FOLDER, got {argument!r}")
+    if name.startswith(_PREFIXES):
+        raise ValueError(f"a student cannot be called {name!r}: that prefix is taken")
+    encoder = SentenceEncoder.load(Path(folder))
+    return Model(name, encoder.encode, dict(encoder.card))
+
+
+def tfidf(seed: int) -> Model:
+    """What character statistics alone can do: TF-IDF of 1- and 2-grams, reduced to 256 numbers.
+
+    It is fitted on the texts of the set at hand, test texts included, which flatters it.
+    """
+    return Model(BASELINE, functools.partial(_tfidf, seed=seed), per_set=True)
+
+
+def _tfidf(texts: Sequence[str], seed: int) -> Floats:
+    counted = TfidfVectorizer(
+        analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=20_000
+    ).fit_transform(texts)
+    width = min(BASELINE_WIDTH, min(counted.shape) - 1)
+    if width < 1:
+        return np.asarray(counted.toarray(), dtype=np.float32)
+    reduced = TruncatedSVD(width, random_state=seed).fit_transform(counted)
+    return np.asarray(reduced, dtype=np.float32)

@@ -1,0 +1,149 @@
+"""Check a training against its store before any worker starts, and say what it will be."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import torch
+
+from distill_jobs import checkpoint
+from distill_jobs.loop import Run, new_student
+from distill_jobs.reader import Group, hold_out, read_group, row_groups
+from distill_jobs.student import StudentConfig, parameters
+from schemas.fingerprint import check_same
+from schemas.store import Store, open_store
+
+if TYPE_CHECKING:
+    from distill_jobs.train import TrainConfig
+
+_SAMPLE = 20_000  # rows from which the targets' mean and scale are taken
+
+
+class Facts(TypedDict):
+    """What a training is, for people."""
+
+    store_version: int
+    training_rows: int
+    held_out_rows: int
+    student: str
+    parameters: int
+    steps: int
+    precision: str
+
+
+def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
+    """Check everything that can be checked before any worker starts.
+
+    Returns:
+        What the workers are to do, and the facts of it.
+
+    Raises:
+        ValueError: naming what does not fit and what the store has instead.
+    """
+    store = open_store(config.store, config.store_version)
+    check_column(store, config.pooling)
+    training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
+    offset, scale = standard(training, config.pooling)
+    shape = StudentConfig(
+        kind=config.student,
+        vocabulary=int(store.fingerprint["vocabulary"]),
+        width=len(offset),
+        embedding=config.embedding,
+    )
+    run = Run(
+        store=config.store if "://" in config.store else os.path.abspath(config.store),
+        store_version=store.version,
+        pooling=config.pooling,
+        student=shape,
+        objective=config.objective,
+        offset=tuple(offset),
+        scale=scale,
+        folder=os.path.abspath(config.out),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        streams=config.streams,
+        seed=config.seed,
+        precision=resolve_precision(config.precision),
+        validation_rows=config.validation_rows,
+        checkpoint_every=config.checkpoint_every,
+        warm_start=_warm_start(config.warm_start, shape),
+    )
+    facts = Facts(
+        store_version=store.version,
+        training_rows=sum(group.rows for group in training),
+        held_out_rows=sum(group.rows for group in held),
+        student=config.student,
+        parameters=parameters(new_student(run)),
+        steps=run.plan(0).steps * config.epochs,
+        precision=run.precision,
+    )
+    return run, facts
+
+
+def check_column(store: Store, pooling: str) -> None:
+    """Refuse a pooling that the store does not have.
+
+    Raises:
+        ValueError: naming those that it has.
+    """
+    has = store.fingerprint["poolings"].split(",")
+    if pooling not in has:
+        raise ValueError(
+            f"{store.location} has no {pooling} vectors, only {', '.join(has)}; make them with "
+            "`python -m pipelines teacher --pooling ...` into a new store"
+        )
+
+
+def standard(groups: Sequence[Group], pooling: str) -> tuple[list[float], float]:
+    """Mean of the targets, and the root of their mean squared distance from it, from a sample.
+
+    Raises:
+        ValueError: if the targets are all the same.
+    """
+    column, rows, vectors = f"vector_{pooling}", 0, []
+    for group in groups:
+        values = read_group(group, [column])[column].combine_chunks()
+        vectors.append(values.flatten().to_numpy().astype(np.float64).reshape(len(values), -1))
+        rows += len(values)
+        if rows >= _SAMPLE:
+            break
+    sample = np.concatenate(vectors)
+    offset = sample.mean(axis=0)
+    scale = float(np.sqrt(np.square(sample - offset).sum(axis=1).mean()))
+    if not scale > 0:
+        raise ValueError(f"all {rows} vectors sampled from {column} are the same")
+    return offset.astype(np.float32).tolist(), scale
+
+
+def resolve_precision(name: str) -> str:
+    """Replace ``auto`` by bfloat16 where the processor computes in it, else float32.
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name in ("float32", "bfloat16"):
+        return name
+    if name != "auto":
+        raise ValueError(f"precision must be auto, float32 or bfloat16, got {name!r}")
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def _warm_start(folder: Path | None, shape: StudentConfig) -> str | None:
+    if folder is None:
+        return None
+    path, _ = checkpoint.newest(folder / "checkpoints")
+    if path is None:
+        raise ValueError(f"{folder} has no sound checkpoint to start from")
+    theirs = json.loads((folder / "run.json").read_text(encoding="utf-8"))["student"]
+    check_same(_named(theirs), _named(vars(shape)), of=f"the student in {folder}")
+    return os.path.abspath(path)
+
+
+def _named(shape: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in shape.items()}

@@ -1,0 +1,289 @@
+"""From a store to training batches: shuffled, length-bucketed, and resumable at any step.
+
+The order of rows is a function of (seed, epoch) alone. It is cut into V streams of equal size
+(give or take a row); worker r of W reads streams r, r+W, ...; a global batch is one slice of every
+stream. So the batch of step s is the same set of rows whatever W is (the canonical nodes of
+MosaicML Streaming), and the state of the reader is (epoch, step), nothing else.
+
+    stream 0 | window 0: k slices of b rows, sorted by length, slices shuffled | window 1 | ...
+    stream 1 | ...                                                batch of step s = column s
+"""
+
+import dataclasses
+import itertools
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from schemas import parts
+from schemas.store import Store
+
+WINDOW_STEPS = 32  # k: slices that are sorted by length together
+_AHEAD = 4  # batches decoded in advance, by a thread: pyarrow lets go of the interpreter lock
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One row group of a part: the unit that is read and shuffled."""
+
+    path: str
+    index: int
+    rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Array letters: B sentences, T tokens, H the teacher's width.
+
+    Attributes:
+        ids_BT: tokens without special ones, padded with 0.
+        weights_BT: sum 1; 0 for padding.
+        teacher_BH: target vectors.
+        rows: sentences of this worker; 0 if the single row is only there to keep step.
+        global_rows: sentences of all workers at this step.
+    """
+
+    ids_BT: torch.Tensor
+    weights_BT: torch.Tensor
+    teacher_BH: torch.Tensor
+    rows: int
+    global_rows: int
+
+
+def row_groups(store: Store) -> list[Group]:
+    """All row groups of a store, in the order of its parts."""
+    found = []
+    for part in store.parts:
+        path = store.path_of(part)
+        with parts.open_part(path) as file:
+            counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        found += [Group(path, index, rows) for index, rows in enumerate(counts)]
+    return found
+
+
+def hold_out(groups: Sequence[Group], rows: int, seed: int) -> tuple[list[Group], list[Group]]:
+    """Set aside whole row groups with about `rows` rows for validation.
+
+    Rows are sorted by a hash of their text, so a row group is a random sample of the sentences.
+
+    Returns:
+        The groups to train on, and those held out.
+
+    Raises:
+        ValueError: if the store is too small to hold anything out.
+    """
+    if len(groups) < 2:
+        raise ValueError(
+            f"the store has {len(groups)} row group; at least 2 are needed, one for validation"
+        )
+    held: set[int] = set()
+    for index in np.random.default_rng([seed, 7]).permutation(len(groups))[:-1].tolist():
+        if sum(groups[one].rows for one in held) >= rows:
+            break
+        held.add(index)
+    training = [group for index, group in enumerate(groups) if index not in held]
+    return training, [groups[index] for index in sorted(held)]
+
+
+class Plan:
+    """The order of one epoch."""
+
+    def __init__(
+        self, groups: Sequence[Group], *, streams: int, batch: int, seed: int, epoch: int
+    ) -> None:
+        """Lay out an epoch.
+
+        Args:
+            groups: what to read.
+            streams: V; divides the global batch, and a multiple of the number of workers.
+            batch: rows of a global batch.
+            seed: of the whole training.
+            epoch: counted from 0.
+
+        Raises:
+            ValueError: if the streams do not divide the batch.
+        """
+        if batch % streams:
+            raise ValueError(f"the batch size must be a multiple of {streams}, got {batch}")
+        self._groups = groups
+        self._streams = streams
+        self._slice = batch // streams
+        self._key = [seed, epoch]
+        self._order = np.random.default_rng(self._key).permutation(len(groups)).tolist()
+        rows = sum(group.rows for group in groups)
+        self._bounds = [rows * stream // streams for stream in range(streams + 1)]
+        self.steps = -(-max(self._load(stream) for stream in range(streams)) // self._slice)
+
+    def _load(self, stream: int) -> int:
+        return self._bounds[stream + 1] - self._bounds[stream]
+
+    def global_rows(self, step: int) -> int:
+        """Rows of all workers at a step; all batches but a few are full."""
+        at = self._position(step)
+        return sum(
+            min(max(self._load(stream) - at, 0), self._slice) for stream in range(self._streams)
+        )
+
+    def _position(self, step: int) -> int:
+        """Where in its stream's sorted windows the slice of a step begins."""
+        window, within = divmod(step, WINDOW_STEPS)
+        return (window * WINDOW_STEPS + int(self._slice_order(window)[within])) * self._slice
+
+    def _slice_order(self, window: int) -> npt.NDArray[np.int64]:
+        """In what order a window's slices are used: the same in all streams, lengths alike."""
+        slices = min(WINDOW_STEPS, self.steps - window * WINDOW_STEPS)
+        return np.random.default_rng([*self._key, window]).permutation(slices)
+
+    def slices(self, stream: int, start: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The slices of one stream from a step on; empty tables at the end where rows run out."""
+        first, skipped = divmod(start, WINDOW_STEPS)
+        rows = self._rows(stream, first * WINDOW_STEPS * self._slice, columns)
+        for window in range(first, -(-self.steps // WINDOW_STEPS)):
+            table = next(rows)
+            lengths = pc.list_value_length(table["token_ids"]).to_numpy()
+            table = table.take(pa.array(np.argsort(lengths, kind="stable")))
+            order = self._slice_order(window).tolist()
+            for number in order[skipped if window == first else 0 :]:
+                yield table.slice(number * self._slice, self._slice)
+
+    def _rows(self, stream: int, skip: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of a stream in windows, the last one short; whole groups are skipped unread."""
+        size = WINDOW_STEPS * self._slice
+        held: list[pa.Table] = []
+        count = 0
+        low, high = self._bounds[stream] + skip, self._bounds[stream + 1]
+        at = 0
+        for index in self._order:
+            group = self._groups[index]
+            begin, end = max(low - at, 0), min(high - at, group.rows)
+            at += group.rows
+            if begin >= end:
+                continue
+            shuffled = np.random.default_rng([*self._key, 1, index]).permutation(group.rows)
+            held.append(read_group(group, columns).take(pa.array(shuffled[begin:end])))
+            count += end - begin
+            while count >= size:
+                table = pa.concat_tables(held).combine_chunks()
+                yield table.slice(0, size)
+                held, count = [table.slice(size)], count - size
+        table = pa.concat_tables(held).combine_chunks() if held else None
+        yield table if table is not None else read_group(self._groups[0], columns).slice(0, 0)
+
+
+def read_group(group: Group, columns: Sequence[str]) -> pa.Table:
+    """Read a row group, its page checksums verified."""
+    with parts.open_part(group.path, memory_map=True) as file:
+        return file.read_row_group(group.index, columns=list(columns), use_threads=False)
+
+
+def batches(
+    plan: Plan, pooling: str, *, rank: int, world: int, streams: int, start: int = 0
+) -> Iterator[Batch]:
+    """This worker's share of every batch of an epoch, from a step on, decoded ahead by a thread.
+
+    Raises:
+        ValueError: if the number of workers does not divide the streams.
+    """
+    if streams % world:
+        raise ValueError(f"the number of workers must divide {streams}, got {world}")
+    columns = ["token_ids", "weights", f"vector_{pooling}"]
+
+    def decode() -> Iterator[Batch]:
+        mine = [plan.slices(stream, start, columns) for stream in range(rank, streams, world)]
+        for step in range(start, plan.steps):
+            table = pa.concat_tables([next(slices) for slices in mine]).combine_chunks()
+            yield to_batch(table, pooling, plan.global_rows(step))
+
+    return ahead(decode())
+
+
+def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
+    """Pad rows into tensors; an empty table becomes one row that counts for nothing."""
+    vectors = table[f"vector_{pooling}"].combine_chunks()
+    rows = table.num_rows
+    if not rows:
+        width = 1
+        return Batch(
+            torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1), torch.zeros(1, width), 0,
+            global_rows,
+        )
+    teacher_BH = vectors.flatten().to_numpy().astype(np.float32).reshape(rows, -1)
+    ids = table["token_ids"].combine_chunks()
+    lengths = pc.list_value_length(ids).to_numpy()
+    ids_BT, weights_BT = pad_content(
+        ids.flatten().to_numpy(), table["weights"].combine_chunks().flatten().to_numpy(), lengths
+    )
+    return Batch(
+        torch.from_numpy(ids_BT),
+        torch.from_numpy(weights_BT),
+        torch.from_numpy(teacher_BH),
+        rows,
+        global_rows,
+    )
+
+
+def pad_content(
+    ids_N: npt.NDArray[np.int32], weights_N: npt.NDArray[np.float32], lengths_B: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Leave out special tokens, whose weight is 0, and pad what remains.
+
+    Args:
+        ids_N: tokens of all sentences, one after another.
+        weights_N: of the tokens.
+        lengths_B: tokens of each sentence.
+
+    Returns:
+        Ids and weights [B, T], padded with 0.
+
+    >>> pad_content(np.array([2, 5, 6, 3, 2, 7, 3]), np.array([0, .5, .5, 0, 0, 1, 0]),
+    ...             np.array([4, 3]))[0]
+    array([[5, 6],
+           [7, 0]])
+    """
+    content_N = weights_N > 0
+    row_N = np.repeat(np.arange(len(lengths_B)), lengths_B)[content_N]
+    counts_B = np.bincount(row_N, minlength=len(lengths_B))
+    position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
+    shape = (len(lengths_B), max(1, int(counts_B.max())))
+    ids_BT, weights_BT = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+    ids_BT[row_N, position_N] = ids_N[content_N]
+    weights_BT[row_N, position_N] = weights_N[content_N]
+    return ids_BT, weights_BT
+
+
+def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
+    """Compute the next items in a thread while the current one is used; errors come through."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in itertools.chain(items, [None]):
+                if not put(item):
+                    return
+        except BaseException as error:
+            put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()

@@ -1,0 +1,190 @@
+"""Job: teacher store -> student, with Ray Train or in this process.
+
+The run's folder decides what happens: nothing there begins a training, an unfinished one is taken
+up again, a finished one is left alone, one made with other settings is refused.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill_jobs import checkpoint
+from distill_jobs.loop import Run, train
+from distill_jobs.objectives import read_objective
+from distill_jobs.preflight import Facts, preflight
+from schemas.command import run_job
+from schemas.fingerprint import check_same
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Distil a student from a teacher store; run again, it goes on where it stopped."""
+
+    store: str
+    """Folder of the teacher store."""
+    out: Path
+    """Folder of this training: checkpoints, logs."""
+    store_version: int | None = None
+    """Version of the store; by default the newest when the training begins."""
+    student: str = "bilstm"
+    """bilstm (LTD-BERT's), or static (no context)."""
+    embedding: int = 128
+    """Size of the bilstm's token embeddings."""
+    pooling: str = "idf"
+    """Which of the store's vectors to learn."""
+    objective: str = "mse"
+    """mse, cosine, relational, or a weighted sum such as cosine=1,relational=20."""
+    epochs: int = 3
+    """Passes over the store."""
+    batch_size: int = 256
+    """Sentences in a step, over all workers; a multiple of --streams."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of AdamW."""
+    seed: int = 0
+    """Of the student's first weights and of the order of rows."""
+    workers: int = 0
+    """Ray Train workers; 0 trains in this process."""
+    streams: int = 8
+    """Lanes of the reader; any number of workers that divides it trains on the same batches."""
+    gpu: bool = False
+    """Give each Ray worker a GPU."""
+    precision: str = "auto"
+    """auto, float32 or bfloat16."""
+    validation_rows: int = 2048
+    """About how many rows to hold out for the label-free score."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    warm_start: Path | None = None
+    """A finished training of the same shape to begin from."""
+    plan: bool = False
+    """Only print what the training would be."""
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        read_objective(self.objective)
+        for name in ("epochs", "batch_size", "streams", "checkpoint_every", "validation_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size % self.streams:
+            raise ValueError(
+                f"batch_size must be a multiple of streams ({self.streams}), got {self.batch_size}"
+            )
+        if self.workers and self.streams % self.workers:
+            raise ValueError(f"workers must divide streams ({self.streams}), got {self.workers}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the flags and train."""
+    run_job(TrainConfig, argv, distil)
+
+
+def distil(config: TrainConfig) -> dict[str, object]:
+    """Train a student, or take up or find its training.
+
+    Returns:
+        Steps, seconds, validation scores, and the folder of the final checkpoint.
+
+    Raises:
+        ValueError: if the settings do not fit the store, or the folder holds another training.
+    """
+    folder = config.out.absolute()
+    begun = read_run(folder)
+    if begun and config.store_version is None:
+        # The store may have grown since; a training stays with the version it began on.
+        config = dataclasses.replace(config, store_version=int(str(begun["store_version"])))
+    run, facts = preflight(config)
+    if config.plan:
+        return dict(facts)
+    _claim(folder, run, begun)
+    last = final_checkpoint(folder, facts)
+    reused = last is not None
+    if last is None:
+        launch(run, config)
+        last = final_checkpoint(folder, facts)
+        if last is None:
+            raise RuntimeError(f"the training in {folder} ended before its last step")
+    state = checkpoint.read_state(last)
+    found: dict[str, object] = {**facts, "seconds": state.seconds, **state.scores}
+    return {**found, "checkpoint": str(last), "already_done": reused}
+
+
+def final_checkpoint(folder: Path, facts: Facts) -> Path | None:
+    """The sound checkpoint of the last step, or None if the training is not finished."""
+    path = folder / "checkpoints" / f"step-{facts['steps']:08d}"
+    return path if path.is_dir() and checkpoint.find_fault(path) is None else None
+
+
+def launch(run: Run, config: TrainConfig) -> None:
+    """Run the loop here, or in Ray Train's workers."""
+    if not config.workers:
+        train(run, lambda scores: None)
+        return
+    # Only here: a training in this process needs no Ray.
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
+        # The reader does not use the object store; the default would take 30 % of the memory.
+        ray.init(
+            include_dashboard=False, object_store_memory=256 << 20, log_to_driver=True,
+            num_cpus=max(config.workers, os.cpu_count() or 1)
+        )
+    resources = {"CPU": 1.0, **({"GPU": 1.0} if config.gpu else {})}
+    trainer = TorchTrainer(
+        functools.partial(_worker, run),
+        scaling_config=ScalingConfig(
+            num_workers=config.workers, use_gpu=config.gpu, resources_per_worker=resources
+        ),
+        torch_config=TorchConfig(backend="nccl" if config.gpu else "gloo", timeout_s=300),
+        # A fresh name each time: our own checkpoints say where to go on, and Ray's record of a
+        # killed run may be damaged.
+        run_config=RunConfig(
+            name=f"attempt-{int(time.time() * 1000)}",
+            storage_path=str(Path(run.folder) / "ray"),
+            failure_config=FailureConfig(max_failures=3, controller_failure_limit=3),
+        ),
+    )
+    trainer.fit()
+
+
+def _worker(run: Run) -> None:
+    from ray import train as ray_train
+
+    train(run, ray_train.report)
+
+
+def read_run(folder: Path) -> Mapping[str, Any] | None:
+    """What the training in a folder is, or None if there is none."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None) -> None:
+    """Write down what this folder's training is, or check that it is this one.
+
+    Raises:
+        ValueError: naming each setting that differs.
+    """
+    wanted = json.loads(json.dumps(dataclasses.asdict(run)))
+    if begun is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / "run.json.tmp"
+        aside.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
+        os.replace(aside, folder / "run.json")
+        return
+    # Offset and scale follow from the store; printing them would bury what differs.
+    derived = ("offset", "scale", "folder")
+    pairs = [
+        {name: str(value) for name, value in one.items() if name not in derived}
+        for one in (begun, wanted)
+    ]
+    check_same(*pairs, of=f"the training in {folder}")
