@@ -1,7 +1,12 @@
 """Run a distillation job: ``python -m distill_jobs train --store ... --out ...``."""
 
 import importlib
+import os
 import sys
+
+# A thread that waits must sleep, not spin: on a shared machine two spinning threads made a training
+# step 28 times as slow (docs/decisions.md). OpenMP reads this when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 JOBS = {
     "train": "distil a student from a teacher store",

@@ -19,7 +19,7 @@ from distill_jobs.result import Estimate, Facts, Result
 from distill_jobs.tasks import LabelledSet, read_sets
 from schemas import parts, store, tables
 from schemas.command import on_terminal, run_job
-from schemas.fingerprint import digest, files_digest
+from schemas.fingerprint import digest, file_digest
 from schemas.store import Store
 
 PROTOCOL = "1"  # goes up with any change that moves a number
@@ -99,9 +99,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     fingerprint = _fingerprint(config, sets, teacher_store)
     run_id = digest([fingerprint, _identity(config, trained)])
     done = store.committed(table, run_id)
-    if done is not None and (config.out / report.TEXT).is_file():
+    if done is not None and report.written_by(config.out) == run_id:
         _show((config.out / report.TEXT).read_text(encoding="utf-8"))
-        return {**done.summary, "version": done.version, "already_done": True}
+        return {**done.summary, "already_done": True}
     if store.exists(table):
         store.open_store(table, expected=fingerprint)
     parts.check_writable(table)
@@ -112,14 +112,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     compared.append(models.tfidf(config.seed))
     result = compare(compared, sets, budgets=config.budgets, seed=config.seed)
     summary = _summary(config, result)
-    report.write(config.out, result, config.command)
+    report.write(config.out, result, config.command, run_id)
     _show(scoreboard.text(result, colour=on_terminal()))
-    part = parts.write(result.to_arrow(), table, f"{run_id}.parquet")
-    version = store.commit(
-        table, tables.EVALUATION, [part], run_id=run_id, fingerprint=fingerprint, summary=summary
-    )
+    if done is None:  # else only the report was lost, or another run's took its place
+        part = parts.write(result.to_arrow(), table, f"{run_id}.parquet")
+        made = {"run_id": run_id, "fingerprint": fingerprint, "summary": summary}
+        store.commit(table, tables.EVALUATION, [part], **made)
     parts.tidy(table)
-    return {**summary, "version": version, "already_done": False}
+    return {**summary, "already_done": False}
 
 
 def training_stores(config: EvaluateConfig, students: Sequence[Model]) -> list[Store]:
@@ -168,8 +168,8 @@ def _identity(config: EvaluateConfig, trained: Sequence[Store]) -> list[object]:
     exports = {}
     for argument in config.student:
         name, _, folder = argument.partition("=")
-        files = [str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file()]
-        exports[name] = files_digest(Path(folder), sorted(files))
+        files = [path for path in Path(folder).rglob("*") if path.is_file()]
+        exports[name] = {str(path.relative_to(folder)): file_digest(path) for path in files}
     return [exports, [(s.location, s.version) for s in trained]]
 
 

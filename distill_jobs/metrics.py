@@ -45,6 +45,21 @@ def interval(samples_R: Doubles) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def centred(samples_R: Doubles) -> Doubles:
+    """Move samples so that the value, in front, is their mean; nothing goes below 0.
+
+    For V-measure: a sample misses some rows, and fewer rows look more alike by chance than they
+    are, so that plain intervals lay above the value on 5 of 5 sets (2026-11-21).
+
+    >>> centred(np.array([0.5, 0.6, 0.8]))
+    array([0.5, 0.4, 0.6])
+    """
+    moved_R = samples_R - samples_R[1:].mean() + samples_R[0]
+    moved_R[0] = samples_R[0]
+    found: Doubles = np.maximum(moved_R, 0.0)
+    return found
+
+
 def cosines(first_NH: Floats, second_NH: Floats) -> Doubles:
     """Cosine of each row of one matrix with the same row of the other; 0 for a zero vector.
 
@@ -125,10 +140,10 @@ def v_measure(labels_N: Integers, clusters_N: Integers, counts_RN: Doubles) -> D
         _entropy(groups_N, counts_RN) for groups_N in (labels_N, clusters_N, cells_N)
     )
     shared_R, total_R = label_R + cluster_R - both_R, label_R + cluster_R
-    found: Doubles = np.divide(
+    found_R: Doubles = np.divide(
         2 * shared_R, total_R, out=np.ones_like(total_R), where=total_R > 1e-12
     )
-    return found
+    return found_R
 
 
 def clusters(vectors_NH: Floats, number: int, seed: int) -> Integers:
@@ -143,6 +158,8 @@ def probe(train_NH: Floats, labels_N: Integers, test_NH: Floats) -> Integers:
 
     Strength C = 0.1 and at most 300 steps for every model, not tuned on any set.
     """
+    if len(np.unique(labels_N)) == 1:  # a small draw can be of one class
+        return np.full(len(test_NH), labels_N[0])
     mean_H, deviation_H = train_NH.mean(axis=0), np.maximum(train_NH.std(axis=0), 1e-6)
     model = LogisticRegression(C=0.1, max_iter=300, tol=1e-3)
     model.fit((train_NH - mean_H) / deviation_H, labels_N)

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -45,7 +45,7 @@ def colours(result: Result) -> dict[str, str]:
 
 
 def task_bars(result: Result, columns: Sequence[Column]) -> str:
-    """Grouped bars per task with 95 % intervals; the columns share a metric or at least a scale."""
+    """Grouped bars per task with 95 % intervals; more than four tasks take a wide plot."""
     colour = colours(result)
     width = 0.8 / len(result.models)
 
@@ -59,13 +59,13 @@ def task_bars(result: Result, columns: Sequence[Column]) -> str:
             axes.errorbar(
                 at, values, yerr=_errors(found), fmt="none", ecolor=_INK, elinewidth=0.8, alpha=0.7
             )
-        labels = [f"{_ascii(task)}\n{metric}" for task, metric in columns]
+        labels = [_ascii(task) for task, _ in columns]
         axes.set_xticks(range(len(columns)), labels, fontsize=9)
         axes.set_xlim(-0.55, len(columns) - 0.45)
         axes.grid(axis="x", visible=False)
-        axes.legend(ncols=len(result.models), loc="lower left", bbox_to_anchor=(0, 1.0), fontsize=9)
+        axes.set_ylim(0, min(1.02, axes.get_ylim()[1]))
 
-    return _svg(draw, 11.4, 3.6)
+    return _svg(draw, 11.4 if len(columns) > 4 else 5.5, 3.2)
 
 
 def quality_against(
@@ -79,18 +79,14 @@ def quality_against(
     colour = colours(result)
 
     def draw(axes: Axes) -> None:
-        for model, value in known.items():
-            mean = result.mean(model)
+        heights = {model: result.mean(model) for model in known}
+        for model, mean in heights.items():
             errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
             axes.errorbar(
-                value, mean.value, yerr=errors, fmt="o", markersize=9, color=colour[model],
-                elinewidth=1.4, capsize=0,
+                known[model], mean.value, yerr=errors, fmt="o", markersize=9, elinewidth=1.4,
+                color=colour[model],
             )
-            left = value > np.sqrt(min(known.values()) * max(known.values())) and len(known) > 1
-            axes.annotate(
-                _ascii(model), (value, mean.value), (-12 if left else 12, -3),
-                textcoords="offset points", ha="right" if left else "left", fontsize=9,
-            )
+        _name_points(axes, {m: (known[m], mean.value) for m, mean in heights.items()})
         others = [model for model in result.models if model not in known]
         for model in others:
             level = result.mean(model).value
@@ -164,6 +160,20 @@ def _errors(scores: Sequence[Score]) -> Doubles:
     values = np.array([score.value for score in scores])
     errors: Doubles = np.abs(bounds - values)
     return errors
+
+
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Names beside points, on the side with room; near ones are moved apart, lowest first."""
+    across = [x for x, _ in points.values()]
+    middle, room = np.sqrt(min(across) * max(across)), 0.05 * float(np.diff(axes.get_ylim())[0])
+    last: dict[float, float] = {}
+    for name, (x, y) in sorted(points.items(), key=lambda point: point[1][1]):
+        left = x > middle
+        level = last[x] = max(y, last.get(x, -np.inf) + room)
+        axes.annotate(
+            _ascii(name), (x, level), (-10 if left else 10, -3), fontsize=9,
+            textcoords="offset points", ha="right" if left else "left",
+        )
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:

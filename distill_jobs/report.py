@@ -2,17 +2,19 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 
 from distill_jobs import plots, scoreboard
-from distill_jobs.result import HEADLINE, Column, Estimate, Facts, Result
+from distill_jobs.result import HEADLINE, Column, Estimate, Facts, Result, Score
 from distill_jobs.scoreboard import megabytes, percent
 from schemas import parts
 
 HTML, TEXT = "report.html", "report.txt"
+_RUN = re.compile(r'<meta name="run" content="([0-9a-f]+)">')
 
 MEANINGS = {
     "spearman": ("Similarity", "Spearman correlation of cosine and human score"),
@@ -34,19 +36,28 @@ class Cell:
     best: bool
 
 
-def write(out: Path, result: Result, command: str) -> None:
+def write(out: Path, result: Result, command: str, run_id: str) -> None:
     """Write both files under a folder, each whole or not at all."""
-    parts.write_bytes(render(result, command).encode(), out, HTML)
     parts.write_bytes(scoreboard.text(result).encode(), out, TEXT)
+    parts.write_bytes(render(result, command, run_id).encode(), out, HTML)
     parts.tidy(out)
 
 
-def render(result: Result, command: str) -> str:
+def written_by(out: Path) -> str | None:
+    """The run whose report is in a folder, or None if there is none."""
+    if not ((out / HTML).is_file() and (out / TEXT).is_file()):
+        return None
+    found = _RUN.search((out / HTML).read_text(encoding="utf-8"))
+    return found[1] if found else None
+
+
+def render(result: Result, command: str, run_id: str) -> str:
     """Lay the report out as HTML.
 
     Args:
         result: what was found.
         command: the command line that found it.
+        run_id: of the evaluation; `written_by` finds it again.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
@@ -56,6 +67,7 @@ def render(result: Result, command: str) -> str:
     return environment.get_template("report.html.j2").render(
         result=result,
         command=command,
+        run_id=run_id,
         colours=plots.colours(result),
         headline=_headline(result, best) if best else [],
         best=best,
@@ -65,6 +77,7 @@ def render(result: Result, command: str) -> str:
         figures=_figures(result, best),
         losses=_losses(result, best) if best else [],
         cross=_cross(result),
+        baseline=_baseline_note(result, best) if best else None,
     )
 
 
@@ -136,8 +149,9 @@ def _facts(result: Result, student: str) -> list[tuple[str, str]]:
     card, facts = result.cards[student], result.facts[student]
     known: list[tuple[str, str]] = [("keeps", scoreboard.share(result.mean_retention(student)))]
     for label, key in (
-        ("kind", "student"), ("parameters", "parameters"), ("trained from", "store"),
-        ("version", "store_version"), ("sentences", "store_rows"), ("IDF words", "idf_words"),
+        ("kind", "student"), ("pooling", "pooling"), ("objective", "objective"),
+        ("parameters", "parameters"), ("trained from", "store"),
+        ("store version", "store_version"), ("sentences", "store_rows"), ("IDF words", "idf_words"),
         ("teacher", "teacher_name"), ("teacher seconds", "teacher_seconds"),
         ("training seconds", "train_seconds"),
     ):
@@ -165,11 +179,13 @@ def _figures(result: Result, best: str | None) -> dict[str, object]:
     timed = plots.quality_against(
         result, lambda facts: facts.batch_us, "microseconds per sentence, in batches of 64"
     )
-    columns = result.columns()
-    abreast = math.ceil(len(columns) / math.ceil(len(columns) / 8))  # 8 groups at most
-    rows = [columns[at : at + abreast] for at in range(0, len(columns), abreast)]
+    families = [(metric, result.columns((metric,))) for metric in HEADLINE]
     return {
-        "bars": [plots.task_bars(result, row) for row in rows],
+        "bars": [
+            (*MEANINGS[metric], len(columns) > 4, plots.task_bars(result, columns))
+            for metric, columns in families
+            if columns
+        ],
         "size": sized,
         "time": timed,
         "budgets": [plots.label_budgets(result, task) for task in probed],
@@ -190,12 +206,22 @@ def _losses(result: Result, student: str) -> list[tuple[str, str, str, bool]]:
     return [row[1:] for row in sorted(found)[:3]]
 
 
-def _cross(result: Result) -> list[tuple[str, str, str]]:
-    """Task, student, and what student queries against the reference's documents reach."""
-    columns = result.columns(("index_ndcg@10",))
-    scores = [(c, result.score(name, c)) for name in result.students for c in columns]
-    return [
-        (task, s.model, f"{s.value:.3f}, {percent(result.retention(s).value)}")
-        for (task, _), s in scores
-        if s
-    ]
+def _cross(result: Result) -> list[tuple[str, list[str]]]:
+    """Task, and what each student's queries reach among the reference's documents."""
+    lines = []
+    for column in result.columns(("index_ndcg@10",)):
+        scores = [result.score(name, column) for name in result.students]
+        lines.append((column[0], [_with_share(result, score) for score in scores]))
+    return lines
+
+
+def _with_share(result: Result, score: Score | None) -> str:
+    return f"{score.value:.3f}  {percent(result.retention(score).value)}" if score else "–"
+
+
+def _baseline_note(result: Result, student: str) -> tuple[str, Estimate] | None:
+    """The baseline and its share, if it is no worse than the student: then the sets are easy."""
+    found = [name for name in result.models if name.startswith("baseline/")]
+    if not found or result.mean(found[0]).value < result.mean(student).value:
+        return None
+    return found[0], result.mean_retention(found[0])

@@ -16,6 +16,8 @@ from schemas import tables
 # One or two metrics of each kind of set stand for it in tables and means.
 HEADLINE = ("spearman", "auc", "accuracy", "v_measure", "ndcg@10")
 
+FLOOR = 0.05  # a share of less than this says nothing: k-means found nothing to keep
+
 Column = tuple[str, str]  # task and metric
 
 
@@ -124,10 +126,10 @@ class Result:
     def retention(self, score: Score) -> Estimate:
         """The value divided by the reference's, in the same bootstrap samples.
 
-        The reference's own is 1; NaN where the reference is not above 0 or has no such score.
+        The reference's own is 1; NaN where the reference is below `FLOOR` or has no such score.
         """
         base = self.score(self.reference, (score.task, score.metric.removeprefix("index_")))
-        if base is None or base.value <= 0:
+        if base is None or base.value < FLOOR:
             return Estimate(np.nan, np.nan, np.nan)
         # A sample in which the reference falls to 0 says nothing about a share of it.
         base_R = np.where(base.samples_R > 0, base.samples_R, np.nan)

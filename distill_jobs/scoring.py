@@ -82,7 +82,8 @@ class Scorer:
         test_NH = vectors.of([row.sentences[0] for row in self.labelled.test])
         counts_RN = self._counts(len(test_N))
         grouped_N = metrics.clusters(test_NH, len(set(test_N.tolist())), self.seed)
-        found = {"v_measure": (metrics.v_measure(test_N, grouped_N, counts_RN), len(test_N))}
+        alike_R = metrics.centred(metrics.v_measure(test_N, grouped_N, counts_RN))
+        found = {"v_measure": (alike_R, len(test_N))}
         train_N = np.array([number[row.label] for row in self.labelled.train], dtype=np.int64)
         train_NH = vectors.of([row.sentences[0] for row in self.labelled.train])
         rng = self._rng("budgets")

@@ -1,0 +1,172 @@
+"""Job: finished training -> a folder that serves by itself.
+
+    model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
+    config.json         its shape, its card, the digest of the weights
+    tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights
+    README.md           the model card
+"""
+
+import dataclasses
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from distill_jobs import checkpoint
+from distill_jobs.student import Student, StudentConfig, parameters
+from distill_jobs.train import read_run
+from schemas.command import run_job
+from schemas.fingerprint import check_same, digest, file_digest
+from schemas.prepare import load_preparer
+from schemas.store import Store, open_store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Write a student as a folder that serves by itself."""
+
+    training: Path
+    """Folder of the training."""
+    out: Path
+    """Folder to create."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the flags and export."""
+    run_job(ExportConfig, argv, export)
+
+
+def export(config: ExportConfig) -> dict[str, object]:
+    """Export the newest sound checkpoint of a training.
+
+    Returns:
+        The student's card; `reused` if the folder held this very student already.
+
+    Raises:
+        FileNotFoundError: if there is no training.
+        FileExistsError: if the folder holds something else.
+        ValueError: if the training has no sound checkpoint.
+    """
+    run = read_run(config.training)
+    if run is None:
+        raise FileNotFoundError(f"there is no training in {config.training}")
+    path, complaints = checkpoint.newest(config.training / "checkpoints")
+    if path is None:
+        raise ValueError(f"{config.training} has no sound checkpoint: {complaints or 'none at all'}")
+    name = digest([run, file_digest(path / "student.safetensors")])
+    if config.out.exists():
+        held = config.out / "config.json"
+        if not held.is_file() or json.loads(held.read_text())["export_id"] != name:
+            raise FileExistsError(f"{config.out} holds something else; give another --out")
+        return {**json.loads(held.read_text()), "reused": True}
+    aside = config.out.with_name(f".{config.out.name}.{uuid.uuid4().hex}")
+    aside.mkdir(parents=True)
+    try:
+        card = _write(aside, run, path, name)
+        aside.rename(config.out)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return {**card, "reused": False}
+
+
+def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[str, Any]:
+    """Fill the folder; returns the card."""
+    store = open_store(run["store"], run["store_version"])
+    preparer = load_preparer(Path(f"{run['store']}.preparer"))
+    check_same(
+        preparer.fingerprint,
+        {key: store.fingerprint[key] for key in preparer.fingerprint},
+        of=f"{run['store']}.preparer",
+    )
+    student = Student(StudentConfig(**run["student"]))
+    checkpoint.load_student(path, student)
+    weights = folder / "model.safetensors"
+    safetensors.torch.save_file(student.state_dict(), weights, metadata={"format": "pt"})
+    preparer.save(folder.absolute())
+    state = checkpoint.read_state(path)
+    card = {
+        "model_type": "ltd_student",
+        "export_id": name,
+        "sha256": file_digest(weights),
+        "student_config": run["student"],
+        "student": run["student"]["kind"],
+        "hidden": run["student"]["width"],
+        "pooling": run["pooling"],
+        "objective": run["objective"],
+        "parameters": parameters(student),
+        "file_bytes": weights.stat().st_size,
+        "train_seconds": state.seconds,
+        "train_steps": state.step,
+        "validation": state.scores,
+        "idf_words": len(preparer.table.df),
+        "idf_sentences": preparer.table.n_docs,
+        **_about_store(store),
+    }
+    _write_text(folder / "config.json", json.dumps(card, indent=2, ensure_ascii=False))
+    _write_text(folder / "README.md", model_card(card))
+    shutil.rmtree(f"{folder.absolute()}.staging", ignore_errors=True)
+    return card
+
+
+def _about_store(store: Store) -> dict[str, object]:
+    """What the card says of the store and its teacher."""
+    runs = [commit.summary for commit in store.commits]
+    seconds = sum(float(str(run["teacher_seconds"])) for run in runs)
+    return {
+        "store": store.location,
+        "store_version": store.version,
+        "store_rows": store.rows,
+        "teacher_name": runs[-1]["teacher"],
+        "teacher_bytes": runs[-1]["teacher_bytes"],
+        "teacher_parameters": runs[-1]["teacher_parameters"],
+        "teacher_seconds": round(seconds, 1),
+        "teacher_sentences_per_second": round(store.rows / max(seconds, 1e-9), 1),
+    }
+
+
+def model_card(card: Mapping[str, Any]) -> str:
+    """The README of an export, with the numbers of this very student."""
+    scores = card["validation"]
+    return f"""---
+language: zh
+pipeline_tag: sentence-similarity
+base_model: {card["teacher_name"]}
+---
+
+# {card["student"]} student of {card["teacher_name"]}
+
+Chinese sentence vectors of {card["hidden"]} numbers, distilled as in LTD-BERT (Tencent QQ): the
+student learned the {card["pooling"]}-pooled vectors of its teacher on {card["store_rows"]:,}
+sentences, objective `{card["objective"]}`. It stands in for the teacher in matching,
+classification, clustering and retrieval, and its vectors lie in the teacher's space.
+
+| | student | teacher |
+|---|---|---|
+| parameters | {card["parameters"]:,} | {card["teacher_parameters"]:,} |
+| bytes of weights | {card["file_bytes"]:,} | {card["teacher_bytes"]:,} |
+
+On held-out sentences of its corpus: Spearman of pair similarities against the teacher's
+{scores["spearman"]:.3f}, mean cosine to the teacher's vector {scores["cosine"]:.3f}, share of
+variance missed {scores["unexplained"]:.3f}. Its quality on labelled sets is in the evaluation
+report, not here.
+
+```python
+from distill_jobs.encoder import SentenceEncoder
+
+encoder = SentenceEncoder.load("this folder")
+vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
+```
+
+The tokenizer, the IDF table ({card["idf_words"]:,} words of {card["idf_sentences"]:,} sentences)
+and the segmenter settings are in the folder. Sentences longer than the teacher's limit are cut. The
+vectors carry whatever bias the corpus and the teacher have.
+"""
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
