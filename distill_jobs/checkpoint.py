@@ -37,9 +37,7 @@ class State:
     seconds: float
 
 
-def save(
-    folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: State
-) -> Path:
+def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Path:
     """Write a checkpoint, and drop all but the newest few.
 
     Args:

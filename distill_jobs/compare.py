@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from distill_jobs import latency, metrics
 from distill_jobs.models import Model, Vectors, all_texts, embed
@@ -40,8 +41,9 @@ def compare(
         for scorer, vectors in zip(scorers, embedded, strict=True):
             _tell(model.name, scorer.labelled.name)
             pairs_up = model.is_student and model is not reference and vectors.width == base.width
-            scores += scorer.scores(model.name, vectors, base if pairs_up else None)
-        if model.is_student:
+            with threadpool_limits(1):  # threads cost probes 6-fold on a busy 2-core machine
+                scores += scorer.scores(model.name, vectors, base if pairs_up else None)
+        if model.is_student:  # every set's vectors are then those of all texts
             _tell(model.name, "speed")
             facts[model.name] = _student_facts(model, vectors, base, all_texts(sets))
             pair_cosines[model.name] = np.stack([base_cosines, _pair_cosines(scorers, vectors)])

@@ -1,9 +1,9 @@
 """Job: finished training -> a folder that serves by itself.
 
-    model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
-    config.json         its shape, its card, the digest of the weights
-    tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights
-    README.md           the model card
+model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
+config.json         its shape, its card, the digest of the weights
+tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights
+README.md           the model card
 """
 
 import dataclasses
@@ -56,7 +56,9 @@ def export(config: ExportConfig) -> dict[str, object]:
         raise FileNotFoundError(f"there is no training in {config.training}")
     path, complaints = checkpoint.newest(config.training / "checkpoints")
     if path is None:
-        raise ValueError(f"{config.training} has no sound checkpoint: {complaints or 'none at all'}")
+        raise ValueError(
+            f"{config.training} has no sound checkpoint: {complaints or 'none at all'}"
+        )
     name = digest([run, file_digest(path / "student.safetensors")])
     if config.out.exists():
         held = config.out / "config.json"

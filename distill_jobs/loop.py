@@ -183,9 +183,7 @@ def _all_batches(
             yield epoch * per_epoch + first + offset, batch
 
 
-def _resume(
-    folder: Path, student: Student, optimizer: torch.optim.Optimizer, rank: int
-) -> State:
+def _resume(folder: Path, student: Student, optimizer: torch.optim.Optimizer, rank: int) -> State:
     """Go on from the newest sound checkpoint, if there is one; all workers agree on which.
 
     Worker 0 alone decides: a checkpoint could be pruned while another worker looks.

@@ -44,8 +44,8 @@ def colours(result: Result) -> dict[str, str]:
     return found
 
 
-def task_bars(result: Result, columns: Sequence[Column]) -> str:
-    """Grouped bars per task with 95 % intervals; more than four tasks take a wide plot."""
+def task_bars(result: Result, columns: Sequence[Column], *, wide: bool) -> str:
+    """Grouped bars per task with 95 % intervals, across the page or half of it."""
     colour = colours(result)
     width = 0.8 / len(result.models)
 
@@ -65,7 +65,7 @@ def task_bars(result: Result, columns: Sequence[Column]) -> str:
         axes.grid(axis="x", visible=False)
         axes.set_ylim(0, min(1.02, axes.get_ylim()[1]))
 
-    return _svg(draw, 11.4 if len(columns) > 4 else 5.5, 3.2)
+    return _svg(draw, 11.4 if wide else 5.5, 3.2)
 
 
 def quality_against(

@@ -210,7 +210,10 @@ def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
     if not rows:
         width = 1
         return Batch(
-            torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1), torch.zeros(1, width), 0,
+            torch.zeros(1, 1, dtype=torch.int64),
+            torch.zeros(1, 1),
+            torch.zeros(1, width),
+            0,
             global_rows,
         )
     teacher_BH = vectors.flatten().to_numpy().astype(np.float32).reshape(rows, -1)
@@ -229,7 +232,9 @@ def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
 
 
 def pad_content(
-    ids_N: npt.NDArray[np.int32], weights_N: npt.NDArray[np.float32], lengths_B: npt.NDArray[np.int32]
+    ids_N: npt.NDArray[np.int32],
+    weights_N: npt.NDArray[np.float32],
+    lengths_B: npt.NDArray[np.int32],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Leave out special tokens, whose weight is 0, and pad what remains.
 

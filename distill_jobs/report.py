@@ -19,7 +19,7 @@ _RUN = re.compile(r'<meta name="run" content="([0-9a-f]+)">')
 MEANINGS = {
     "spearman": ("Similarity", "Spearman correlation of cosine and human score"),
     "auc": ("Same meaning or not", "AUC of the cosine of pairs"),
-    "accuracy": ("Classification", "accuracy of logistic regression on the vectors"),
+    "accuracy": ("Classification", "Accuracy of logistic regression on the vectors"),
     "v_measure": ("Clustering", "V-measure of k-means"),
     "ndcg@10": ("Retrieval", "nDCG@10 among the second sentences of the pairs"),
 }
@@ -179,13 +179,8 @@ def _figures(result: Result, best: str | None) -> dict[str, object]:
     timed = plots.quality_against(
         result, lambda facts: facts.batch_us, "microseconds per sentence, in batches of 64"
     )
-    families = [(metric, result.columns((metric,))) for metric in HEADLINE]
     return {
-        "bars": [
-            (*MEANINGS[metric], len(columns) > 4, plots.task_bars(result, columns))
-            for metric, columns in families
-            if columns
-        ],
+        "bars": _bars(result),
         "size": sized,
         "time": timed,
         "budgets": [plots.label_budgets(result, task) for task in probed],
@@ -193,6 +188,18 @@ def _figures(result: Result, best: str | None) -> dict[str, object]:
         if best and result.pair_cosines[best].shape[1] > 1
         else None,
     }
+
+
+def _bars(result: Result) -> list[tuple[str, str, bool, str]]:
+    """Title, meaning, whether it takes the page's width, and the plot, for each metric."""
+    families = [(m, columns) for m in HEADLINE if (columns := result.columns((m,)))]
+    narrow = [metric for metric, columns in families if len(columns) <= 4]
+    widened = narrow[-1:] if len(narrow) % 2 else []  # two narrow ones stand side by side
+    found = []
+    for metric, columns in families:
+        wide = metric in widened or metric not in narrow
+        found.append((*MEANINGS[metric], wide, plots.task_bars(result, columns, wide=wide)))
+    return found
 
 
 def _losses(result: Result, student: str) -> list[tuple[str, str, str, bool]]:

@@ -43,7 +43,7 @@ class TrainConfig:
     """Passes over the store."""
     batch_size: int = 256
     """Sentences in a step, over all workers; a multiple of --streams."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Peak learning rate of AdamW."""
     seed: int = 0
     """Of the student's first weights and of the order of rows."""
@@ -132,8 +132,10 @@ def launch(run: Run, config: TrainConfig) -> None:
     if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
         # The reader does not use the object store; the default would take 30 % of the memory.
         ray.init(
-            include_dashboard=False, object_store_memory=256 << 20, log_to_driver=True,
-            num_cpus=max(config.workers, os.cpu_count() or 1)
+            include_dashboard=False,
+            object_store_memory=256 << 20,
+            log_to_driver=True,
+            num_cpus=max(config.workers, os.cpu_count() or 1),
         )
     resources = {"CPU": 1.0, **({"GPU": 1.0} if config.gpu else {})}
     trainer = TorchTrainer(

@@ -70,7 +70,7 @@ def estimate(
 
 def _probe(ranges: list[Range]) -> tuple[list[str], int]:
     """Sentences from the start of every range, and the number of records in all of them."""
-    each = -(-PROBE // len(ranges))
+    each = -(-PROBE // max(1, len(ranges)))
     texts: list[str] = []
     count = 0
     for piece in ranges:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import IO, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -20,7 +21,13 @@ from schemas.text import MAX_LINE_BYTES
 
 Record = tuple[int, bytes | str]
 
+
+class Broken(bytes):
+    """A line in whose structure (JSON, columns) no text can be found."""
+
+
 RANGE_BYTES = 16 << 20
+_TEXTUAL = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 _SUFFIX = re.compile(r"\.(txt|jsonl|ndjson|tsv|parquet)(?:\.[a-z0-9]+)?$", re.IGNORECASE)
 
 
@@ -33,7 +40,7 @@ class Range:
         kind: text, jsonl, tsv or parquet, by the file's name.
         start: first byte, or first row group.
         stop: byte, or row group, before which a record must start; -1 for the end of the file.
-        fields: names of the text fields; not used for plain text.
+        fields: names of the text fields, of which a file has at least one; plain text has none.
     """
 
     path: str
@@ -97,7 +104,7 @@ def read_records(piece: Range) -> Iterator[Record]:
     """Yield the records of a range; an over-long line is cut just above the limit.
 
     Raises:
-        ValueError: if a field is not in the file, naming the fields that are.
+        ValueError: if a file has none of the fields, naming those that it has.
     """
     if piece.kind == "parquet":
         yield from _parquet_records(piece)
@@ -159,50 +166,60 @@ def _one_line(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _json_records(lines: Iterator[tuple[int, bytes]], fields: Sequence[str]) -> Iterator[Record]:
-    """One record per field; a line that is no JSON object with these text fields goes on as b""."""
+    """One record per field that a line has; a line that has none goes on marked as broken."""
     for offset, line in lines:
         try:
             row = json.loads(line)
-            values = [row[field] for field in fields]
-        except (ValueError, KeyError, TypeError):
-            yield offset, line if len(line) > MAX_LINE_BYTES else _broken(line)
-            continue
-        for value in values:
-            yield offset, value if isinstance(value, str) else _broken(line)
-
-
-def _broken(line: bytes) -> bytes:
-    """Mark a line whose structure cannot be read, keeping its bytes for the digest."""
-    return b"\xff" + line if line.strip() else line
+            values = [row[field] for field in fields if field in row]
+        except (ValueError, TypeError, RecursionError):
+            values = []
+        for value in values or [Broken(line)]:
+            if value is None:
+                yield offset, ""
+            else:
+                yield offset, value if isinstance(value, str) else Broken(line)
 
 
 def _tsv_records(lines: Iterator[tuple[int, bytes]], piece: Range) -> Iterator[Record]:
     """One record per named column; the first line is the header, and quotes mean nothing."""
     _, header = next(lines, (0, b""))
-    names = header.decode("utf-8-sig").rstrip("\r\n").split("\t")
-    columns = [_column(names, field, piece.path) for field in piece.fields]
+    names = header.decode("utf-8-sig", "replace").rstrip("\r\n").split("\t")
+    columns = [names.index(field) for field in _present(names, piece)]
     for offset, line in lines:
         cells = line.rstrip(b"\r\n").split(b"\t")
         for column in columns:
-            yield offset, cells[column] if column < len(cells) else _broken(line)
+            yield offset, cells[column] if column < len(cells) else Broken(line)
 
 
-def _column(names: Sequence[str], field: str, path: str) -> int:
-    if field not in names:
-        raise ValueError(f"{path} has no field {field!r}; it has {', '.join(names)}")
-    return names.index(field)
+def _present(names: Sequence[str], piece: Range) -> list[str]:
+    """Those of the wanted fields that a file has; files of one corpus may differ."""
+    found = [field for field in piece.fields if field in names]
+    if not found:
+        raise ValueError(
+            f"{piece.path} has no field {' or '.join(piece.fields)}; it has {', '.join(names)}; "
+            "name its text fields with --fields"
+        )
+    return found
 
 
 def _parquet_records(piece: Range) -> Iterator[Record]:
     """The named columns of the row groups, in batches; the offset is the row number."""
     with FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         parquet = pq.ParquetFile(file, arrow_extensions_enabled=False)
-        for field in piece.fields:
-            _column(parquet.schema_arrow.names, field, piece.path)
+        fields = _present(parquet.schema_arrow.names, piece)
         at = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
         groups = list(range(piece.start, piece.stop))
-        for batch in parquet.iter_batches(8192, groups, list(piece.fields), use_threads=False):
-            for field in piece.fields:
-                for index, value in enumerate(batch.column(field).to_pylist()):
-                    yield at + index, value if isinstance(value, str) else ""
+        for batch in parquet.iter_batches(8192, groups, fields, use_threads=False):
+            for field in fields:
+                for index, value in enumerate(_bytes_of(batch.column(field), field, piece)):
+                    yield at + index, value or b""
             at += batch.num_rows
+
+
+def _bytes_of(column: pa.Array, field: str, piece: Range) -> list[bytes | None]:
+    """A column undecoded, since Parquet promises UTF-8 but does not check it."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not any(holds(kind) for holds in _TEXTUAL):
+        raise ValueError(f"{piece.path}: field {field!r} holds {kind}, not text")
+    found: list[bytes | None] = column.cast(kind).cast(pa.large_binary()).to_pylist()
+    return found

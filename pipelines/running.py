@@ -9,8 +9,15 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from schemas.command import RetryLater
 
-_OURS = re.compile(r"(ValueError|RetryLater): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
-_KINDS = {"ValueError": ValueError, "RetryLater": RetryLater}
+_KINDS: dict[str, type[Exception]] = {
+    "ValueError": ValueError,
+    "RetryLater": RetryLater,
+    "PermissionError": PermissionError,
+    **dict.fromkeys(["OSError", "FileNotFoundError", "BadGzipFile", "EOFError"], OSError),
+}
+_TOLD = re.compile(
+    rf"\b({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL
+)
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:
@@ -45,13 +52,15 @@ def run(pipeline: beam.Pipeline) -> None:
 
     Raises:
         ValueError: when a step refused its data, with the message it gave.
+        OSError: when a file could not be read or written.
         RetryLater: when another run was in the way.
     """
     try:
         pipeline.run().wait_until_finish()
     except Exception as error:
-        # A step's error comes back as the text of its traceback, whatever its type was.
-        found = _OURS.search(str(error))
+        # From another process a step's error comes back as the text of its traceback, whatever its
+        # type was; from this one as itself, with the step's name added to the message.
+        found = _TOLD.search(f"{type(error).__name__}: {error}")
         if found:
             raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.blocks import id_partition, pack, unpack
-from pipelines.reading import Range, Record, read_records
+from pipelines.reading import Broken, Range, Record, read_records
 from schemas import parts, store, tables
 from schemas.text import Reason, admit, read_line
 
@@ -69,6 +69,8 @@ def clean_records(records: Iterable[Record]) -> Iterator[tuple[str, Reason | Non
     for record in records:
         raw = record[1]
         text, reason = read_line(raw) if isinstance(raw, bytes) else admit(raw)
+        if isinstance(raw, Broken):
+            text, reason = "", reason or Reason.MALFORMED
         yield text, reason, record
 
 

@@ -203,7 +203,8 @@ def build(
 ) -> beam.Pipeline:
     """Wire the pipeline."""
     quarantine = Quarantine(f"{config.out}.quarantine", target.run_id, config.max_bad_fraction)
-    partitions = max(1, round(inputs.sentences / config.rows_per_part))
+    expected = min(inputs.sentences, config.limit or inputs.sentences)
+    partitions = max(1, round(expected / config.rows_per_part))
     pipeline = beam.Pipeline(options=options)
     read = (
         pipeline

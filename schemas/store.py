@@ -260,6 +260,8 @@ def _action(part: Part) -> AddAction:
 
 
 def _delta(location: str | Path) -> DeltaTable:
+    if "://" not in str(location) and not Path(location).is_dir():
+        raise FileNotFoundError(f"there is no table at {location}")
     try:
         return DeltaTable(_uri(location))
     except TableNotFoundError as error:

@@ -1,5 +1,7 @@
 """The columns of every table: name, type, meaning, unit. `docs/tables.md` is generated from here."""
 
+import sys
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
@@ -121,3 +123,7 @@ def _markdown_row(field: pa.Field) -> str:
     metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
     type_name = str(field.type).replace("element: ", "")
     return f"| `{field.name}` | {type_name} | {metadata['doc']} | {metadata['unit']} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(tables_markdown())

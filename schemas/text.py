@@ -26,6 +26,7 @@ class Reason(enum.StrEnum):
 
     BLANK = "blank"
     INVALID_UTF8 = "invalid_utf8"
+    MALFORMED = "malformed"
     NUL = "nul"
     TOO_LONG = "too_long"
     NO_TOKENS = "no_tokens"

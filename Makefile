@@ -1,0 +1,47 @@
+VENV ?= .venv
+PYTHON ?= python3
+# For the small build of torch on machines without a GPU: make demo TORCH_BACKEND=cpu
+TORCH_BACKEND ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-cluster check format docs bench clean
+
+help:  ## show what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed  ## make the virtual environment and install everything into it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) \
+	    --constraints constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## run the whole job on the bundled sample: corpus to evaluation report
+	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/demo/run.sh
+
+test: setup  ## run the tests that need no cluster
+	$(BIN)/python -m pytest -q
+
+test-cluster: setup  ## run the tests that start a Ray cluster and kill its workers
+	$(BIN)/python -m pytest -q -m cluster
+
+check: setup  ## lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup  ## let ruff format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup  ## write the generated pages under docs/
+	$(BIN)/python -m schemas.tables > docs/tables.md
+
+bench: setup  ## measure size and speed of students beside a BERT-base-shaped teacher
+	$(BIN)/python -m tests.bench.speed
+
+clean:  ## remove the demo's output
+	rm -rf work

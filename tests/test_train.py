@@ -1,0 +1,184 @@
+"""distill_jobs/train.py, loop.py, preflight.py: a training is one thing, however often it is begun."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from distill_jobs import checkpoint, loop
+from distill_jobs.preflight import preflight
+from distill_jobs.train import TrainConfig, distil
+from schemas import parts, store, tables
+from tests.vector_store import make_store
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    return str(make_store(tmp_path_factory.mktemp("train") / "store"))
+
+
+def config(vectors, out, **changes):
+    settings = {
+        "store": vectors,
+        "out": out,
+        "epochs": 12,
+        "learning_rate": 0.02,
+        "batch_size": 32,
+        "embedding": 8,
+        "validation_rows": 60,
+        "checkpoint_every": 10,
+        "precision": "float32",
+    }
+    return TrainConfig(**{**settings, **changes})
+
+
+def weights(folder):
+    path, _ = checkpoint.newest(folder / "checkpoints")
+    return (path / "student.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(vectors, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "training"
+    return out, distil(config(vectors, out))
+
+
+def test_a_training_learns(finished):
+    _, summary = finished
+    assert summary["unexplained"] < 0.7
+    assert summary["spearman"] > 0.5
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_training_stopped_and_begun_again_ends_with_the_same_weights(
+    vectors, finished, tmp_path, stop_after
+):
+    out, _ = finished
+    run, _ = preflight(config(vectors, tmp_path / "training"))
+    (tmp_path / "training").mkdir()
+    reports = []
+
+    def report(scores):
+        reports.append(scores)
+        if len(reports) == stop_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        loop.train(run, report)
+    distil(config(vectors, tmp_path / "training"))
+    assert weights(tmp_path / "training") == weights(out)
+
+
+def test_a_damaged_newest_checkpoint_costs_one_interval_and_nothing_else(
+    vectors, finished, tmp_path
+):
+    out, _ = finished
+    again = tmp_path / "training"
+    shutil.copytree(out, again)
+    newest, _ = checkpoint.newest(again / "checkpoints")
+    (newest / "student.safetensors").write_bytes(b"half")
+    summary = distil(config(vectors, again))
+    assert not summary["already_done"]
+    assert weights(again) == weights(out)
+
+
+def test_a_finished_training_is_left_alone(vectors, finished):
+    out, summary = finished
+    before = weights(out)
+    again = distil(config(vectors, out))
+    assert again == {**summary, "already_done": True}
+    assert weights(out) == before
+
+
+def test_other_settings_in_the_same_folder_are_refused_naming_them(vectors, finished):
+    out, _ = finished
+    with pytest.raises(ValueError, match=r"learning_rate is '0.02', wanted '0.1'"):
+        distil(config(vectors, out, learning_rate=0.1))
+
+
+def test_a_training_stays_with_the_version_it_began_on(tmp_path):
+    vectors = make_store(tmp_path / "store")
+    distil(config(str(vectors), tmp_path / "training", epochs=1))
+    before = weights(tmp_path / "training")
+    opened = store.open_store(vectors)
+    more = parts.read(opened.path_of(opened.parts[0])).slice(0, 8)
+    added = parts.write(more, vectors, "ingest_date=2026-01-02/part-9.parquet")
+    schema = tables.teacher_schema(("idf",), 16, text=False).append(tables.INGEST_DATE)
+    store.commit(vectors, schema, [added], run_id="r2", fingerprint=opened.fingerprint, summary={})
+    summary = distil(config(str(vectors), tmp_path / "training", epochs=1))
+    assert summary["store_version"] == 0
+    assert summary["already_done"]
+    assert weights(tmp_path / "training") == before
+
+
+def test_a_warm_start_begins_with_the_other_trainings_weights(vectors, finished, tmp_path):
+    out, cold = finished
+    warm = distil(config(vectors, tmp_path / "warm", epochs=1, warm_start=out))
+    from_zero = distil(config(vectors, tmp_path / "cold", epochs=1))
+    assert warm["unexplained"] < from_zero["unexplained"]
+    assert warm["unexplained"] == pytest.approx(cold["unexplained"], abs=0.1)
+
+
+def test_a_warm_start_from_another_shape_is_refused(vectors, finished, tmp_path):
+    out, _ = finished
+    with pytest.raises(ValueError, match=r"embedding is '8', wanted '4'"):
+        distil(config(vectors, tmp_path / "warm", embedding=4, warm_start=out))
+
+
+@pytest.mark.parametrize("student", ["bilstm", "static"])
+@pytest.mark.parametrize("objective", ["mse", "cosine", "relational", "cosine=1,relational=20"])
+def test_every_student_learns_under_every_objective(vectors, tmp_path, student, objective):
+    change = {"student": student, "objective": objective, "epochs": 15}
+    assert distil(config(vectors, tmp_path / "t", **change))["spearman"] > 0.4
+
+
+def test_bfloat16_learns_as_well(vectors, finished, tmp_path):
+    _, exact = finished
+    rough = distil(config(vectors, tmp_path / "training", precision="bfloat16"))
+    assert rough["unexplained"] == pytest.approx(exact["unexplained"], abs=0.05)
+
+
+def test_a_pooling_that_the_store_lacks_is_refused_before_anything_is_written(vectors, tmp_path):
+    with pytest.raises(ValueError, match="no cls vectors, only idf"):
+        distil(config(vectors, tmp_path / "training", pooling="cls"))
+    assert not (tmp_path / "training").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"objective": "mes"}, "got 'mes'"),
+        ({"batch_size": 33}, "multiple of streams .8., got 33"),
+        ({"workers": 3}, "divide streams .8., got 3"),
+        ({"epochs": 0}, "at least 1, got 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(vectors, tmp_path, change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        config(vectors, tmp_path, **change)
+
+
+def test_plan_says_what_it_would_be_and_writes_nothing(vectors, tmp_path):
+    facts = distil(config(vectors, tmp_path / "training", plan=True))
+    assert facts["training_rows"] + facts["held_out_rows"] == 400
+    assert facts["steps"] == 12 * -(-facts["training_rows"] // 32)
+    assert not (tmp_path / "training").exists()
+
+
+def test_numbers_are_logged_for_tensorboard_and_as_json_lines(finished):
+    out, summary = finished
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == summary["steps"]
+    assert any("loss" in line for line in lines)
+    assert list((out / "tensorboard").glob("events.*"))
+
+
+def test_a_run_can_be_written_as_json_and_read_back(vectors, tmp_path):
+    run, _ = preflight(config(vectors, tmp_path))
+    found = json.loads(json.dumps(dataclasses.asdict(run)))
+    assert found["student"]["kind"] == "bilstm"
