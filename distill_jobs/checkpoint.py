@@ -67,7 +67,7 @@ def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, sta
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is sound, and what is wrong with newer ones."""
-    complaints = []
+    complaints: list[str] = []
     for path in sorted(folder.glob("step-*"), reverse=True):
         complaint = find_fault(path)
         if complaint is None:

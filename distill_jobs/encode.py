@@ -101,7 +101,7 @@ def _read(path: Path, field: str) -> Iterator[list[str]]:
             yield held
 
 
-def _table(texts: list[str], vectors: np.ndarray, schema: pa.Schema) -> pa.Table:  # type: ignore[type-arg]
+def _table(texts: list[str], vectors: np.ndarray, schema: pa.Schema) -> pa.Table:
     cleaned = [clean(text) for text in texts]
     offsets = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
     values = pa.ListArray.from_arrays(

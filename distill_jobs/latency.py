@@ -37,7 +37,7 @@ def measure(encode: Callable[[Sequence[str]], object], texts: Sequence[str]) -> 
         batches = _spread(texts, BATCH * BATCHES)
         encode(batches[:BATCH])
         batch_us = [
-            _microseconds(encode, batches[start :: BATCHES]) / BATCH for start in range(BATCHES)
+            _microseconds(encode, batches[start::BATCHES]) / BATCH for start in range(BATCHES)
         ]
     p50, p99 = np.percentile(single_us, [50, 99])
     return Latency(float(p50), float(p99), float(np.median(batch_us)))

@@ -93,9 +93,7 @@ def spearman(values_N: Doubles, gold_N: Doubles, counts_RN: Doubles) -> Doubles:
     covariance_R = (counts_RN * first_RN * second_RN).sum(axis=1)
     variances_R = (counts_RN * first_RN**2).sum(axis=1) * (counts_RN * second_RN**2).sum(axis=1)
     flat = np.zeros_like(covariance_R)
-    found: Doubles = np.divide(
-        covariance_R, np.sqrt(variances_R), out=flat, where=variances_R > 0
-    )
+    found: Doubles = np.divide(covariance_R, np.sqrt(variances_R), out=flat, where=variances_R > 0)
     return found
 
 

@@ -19,11 +19,24 @@ STUDENTS = ("#c8553d", "#e09f3e", "#588157", "#7d5a94")
 BASELINE = "#b3afa7"
 _INK, _GRID = "#2b2b2b", "#e6e3dd"
 _STYLE: Any = {  # Any: matplotlib types the keys as a list of literals
-    "font.family": "DejaVu Sans", "font.size": 10, "svg.fonttype": "path", "svg.hashsalt": "ltd",
-    "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-    "axes.edgecolor": "#8d8a84", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": _GRID, "legend.frameon": False,
-    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "ltd",
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.edgecolor": "#8d8a84",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": _GRID,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
 }
 
 
@@ -83,7 +96,12 @@ def quality_against(
         for model, mean in heights.items():
             errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
             axes.errorbar(
-                known[model], mean.value, yerr=errors, fmt="o", markersize=9, elinewidth=1.4,
+                known[model],
+                mean.value,
+                yerr=errors,
+                fmt="o",
+                markersize=9,
+                elinewidth=1.4,
                 color=colour[model],
             )
         _name_points(axes, {m: (known[m], mean.value) for m, mean in heights.items()})
@@ -92,8 +110,14 @@ def quality_against(
             level = result.mean(model).value
             axes.axhline(level, color=colour[model], linewidth=1.2, linestyle=(0, (4, 3)))
             axes.annotate(
-                _ascii(model), (0.5, level), (0, 4), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="center", fontsize=9, color="#77736c",
+                _ascii(model),
+                (0.5, level),
+                (0, 4),
+                xycoords=("axes fraction", "data"),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color="#77736c",
             )
         axes.set_xscale("log")
         low, high = min(known.values()), max(known.values())
@@ -119,8 +143,13 @@ def label_budgets(result: Result, task: str) -> str:
             low, high = zip(*(s.interval for _, s in curve), strict=True)
             axes.fill_between(budgets, low, high, color=colour[model], alpha=0.10, linewidth=0)
             axes.plot(
-                budgets, [s.value for _, s in curve], "o-", color=colour[model], markersize=4,
-                linewidth=1.6, label=model,
+                budgets,
+                [s.value for _, s in curve],
+                "o-",
+                color=colour[model],
+                markersize=4,
+                linewidth=1.6,
+                label=model,
             )
         axes.set_xscale("log")
         axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
@@ -139,7 +168,13 @@ def agreement(result: Result, student: str) -> str:
         low = min(reference.min(), own.min())
         axes.plot([low, 1], [low, 1], color="#8d8a84", linewidth=1, linestyle=(0, (4, 3)))
         axes.hexbin(
-            reference, own, gridsize=48, bins="log", mincnt=1, cmap=ramp, linewidths=0.1,
+            reference,
+            own,
+            gridsize=48,
+            bins="log",
+            mincnt=1,
+            cmap=ramp,
+            linewidths=0.1,
             extent=(low, 1, low, 1),
         )
         axes.set_xlabel(f"cosine by {_ascii(result.reference)}")
@@ -171,8 +206,12 @@ def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         left = x > middle
         level = last[x] = max(y, last.get(x, -np.inf) + room)
         axes.annotate(
-            _ascii(name), (x, level), (-10 if left else 10, -3), fontsize=9,
-            textcoords="offset points", ha="right" if left else "left",
+            _ascii(name),
+            (x, level),
+            (-10 if left else 10, -3),
+            fontsize=9,
+            textcoords="offset points",
+            ha="right" if left else "left",
         )
 
 

@@ -9,11 +9,10 @@ MosaicML Streaming), and the state of the reader is (epoch, step), nothing else.
     stream 1 | ...                                                batch of step s = column s
 """
 
+import collections
 import dataclasses
-import itertools
-import queue
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +181,7 @@ def read_group(group: Group, columns: Sequence[str]) -> pa.Table:
         return file.read_row_group(group.index, columns=list(columns), use_threads=False)
 
 
-def batches(
+def batches(  # noqa: PLR0913 - three of them are the place among the workers
     plan: Plan, pooling: str, *, rank: int, world: int, streams: int, start: int = 0
 ) -> Iterator[Batch]:
     """This worker's share of every batch of an epoch, from a step on, decoded ahead by a thread.
@@ -208,14 +207,8 @@ def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
     vectors = table[f"vector_{pooling}"].combine_chunks()
     rows = table.num_rows
     if not rows:
-        width = 1
-        return Batch(
-            torch.zeros(1, 1, dtype=torch.int64),
-            torch.zeros(1, 1),
-            torch.zeros(1, width),
-            0,
-            global_rows,
-        )
+        nothing = torch.zeros(1, 1)
+        return Batch(nothing.long(), nothing, nothing, 0, global_rows)
     teacher_BH = vectors.flatten().to_numpy().astype(np.float32).reshape(rows, -1)
     ids = table["token_ids"].combine_chunks()
     lengths = pc.list_value_length(ids).to_numpy()
@@ -264,31 +257,8 @@ def pad_content(
 
 def ahead(items: Iterator[Batch]) -> Iterator[Batch]:
     """Compute the next items in a thread while the current one is used; errors come through."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
-    stopped = threading.Event()
-
-    def put(item: Batch | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in itertools.chain(items, [None]):
-                if not put(item):
-                    return
-        except BaseException as error:
-            put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
+    with ThreadPoolExecutor(1) as thread:
+        waiting = collections.deque(thread.submit(next, items, None) for _ in range(_AHEAD))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, items, None))
             yield item
-    finally:
-        stopped.set()

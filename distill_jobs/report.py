@@ -149,10 +149,16 @@ def _facts(result: Result, student: str) -> list[tuple[str, str]]:
     card, facts = result.cards[student], result.facts[student]
     known: list[tuple[str, str]] = [("keeps", scoreboard.share(result.mean_retention(student)))]
     for label, key in (
-        ("kind", "student"), ("pooling", "pooling"), ("objective", "objective"),
-        ("parameters", "parameters"), ("trained from", "store"),
-        ("store version", "store_version"), ("sentences", "store_rows"), ("IDF words", "idf_words"),
-        ("teacher", "teacher_name"), ("teacher seconds", "teacher_seconds"),
+        ("kind", "student"),
+        ("pooling", "pooling"),
+        ("objective", "objective"),
+        ("parameters", "parameters"),
+        ("trained from", "store"),
+        ("store version", "store_version"),
+        ("sentences", "store_rows"),
+        ("IDF words", "idf_words"),
+        ("teacher", "teacher_name"),
+        ("teacher seconds", "teacher_seconds"),
         ("training seconds", "train_seconds"),
     ):
         if card.get(key) is not None:

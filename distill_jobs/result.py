@@ -156,9 +156,15 @@ class Result:
         """Evaluation rows, sorted by model, task and metric."""
         rows = [
             {
-                "model": s.model, "task": s.task, "metric": s.metric, "value": s.value,
-                "low": s.interval[0], "high": s.interval[1], "rows": s.rows,
-                "overlaps": s.overlaps, "retention": self.retention(s).value,
+                "model": s.model,
+                "task": s.task,
+                "metric": s.metric,
+                "value": s.value,
+                "low": s.interval[0],
+                "high": s.interval[1],
+                "rows": s.rows,
+                "overlaps": s.overlaps,
+                "retention": self.retention(s).value,
             }
             for s in sorted(self.scores, key=lambda s: (s.model, s.task, s.metric))
         ]

@@ -42,7 +42,8 @@ def facts_lines(result: Result, student: str) -> list[str]:
     rows = {"trained": store, "quality": quality, "size": sizes, "speed": speeds}
     head = f"{student} ({card['student']})" if "student" in card else student
     body = [
-        f"  {label:<9}{' · '.join(filter(None, facts))}" for label, facts in rows.items()
+        f"  {label:<9}{' · '.join(filter(None, facts))}"
+        for label, facts in rows.items()
         if any(facts)
     ]
     return [head, *body]

@@ -99,11 +99,13 @@ class Student(nn.Module):
         """
         lengths_B = (weights_BT > 0).sum(dim=1)
         states_BTH = self.encoder(ids_BT, lengths_B)
-        return weighted_pool(states_BTH.float(), weights_BT)
+        vectors_BH: torch.Tensor = weighted_pool(states_BTH.float(), weights_BT)
+        return vectors_BH
 
     def vectors(self, ids_BT: torch.Tensor, weights_BT: torch.Tensor) -> torch.Tensor:
         """Vectors [B, H] in the teacher's space."""
-        return self.offset + self.scale * self(ids_BT, weights_BT)
+        vectors_BH: torch.Tensor = self.offset + self.scale * self(ids_BT, weights_BT)
+        return vectors_BH
 
     def standardise(self, teacher_BH: torch.Tensor) -> torch.Tensor:
         """Teacher vectors as the student learns them."""

@@ -156,9 +156,7 @@ def _read_set(folder: Path, max_rows: int, seed: int) -> LabelledSet:
     _check_labels(path, kind, test)
     rng = np.random.default_rng([seed, zlib.crc32(folder.name.encode())])
     drawn = _draw(test, max_rows, rng)
-    return LabelledSet(
-        folder.name, kind, scored, drawn, _draw(train, 2 * max_rows, rng), unusable
-    )
+    return LabelledSet(folder.name, kind, scored, drawn, _draw(train, 2 * max_rows, rng), unusable)
 
 
 def _split_file(folder: Path, split: str) -> Path | None:

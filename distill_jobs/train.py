@@ -149,7 +149,7 @@ def launch(run: Run, config: TrainConfig) -> None:
         run_config=RunConfig(
             name=f"attempt-{int(time.time() * 1000)}",
             storage_path=str(Path(run.folder) / "ray"),
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=3),
+            failure_config=FailureConfig(max_failures=3),
         ),
     )
     trainer.fit()

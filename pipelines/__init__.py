@@ -1,1 +1,1 @@
-"""Beam jobs: corpus -> IDF table (`idf`); corpus -> teacher store (`teacher`); the demo's sample."""
+"""Beam jobs: corpus -> IDF table; corpus -> teacher store; and the sample of the demo."""

@@ -15,6 +15,7 @@ import tokenizers
 import torch
 import transformers
 from huggingface_hub import snapshot_download
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from schemas.fingerprint import files_digest
 from schemas.prepare import read_tokenizer
@@ -122,16 +123,20 @@ class Teacher:
             files: where it lies.
             dtype: float32 or bfloat16.
         """
-        transformers.logging.set_verbosity_error()  # a missing pooler is no news: it is not used
-        transformers.logging.disable_progress_bar()
+        set_verbosity_error()  # a missing pooler is no news: it is not used
+        disable_progress_bar()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = transformers.AutoModel.from_pretrained(
-            files.folder,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        ).to(self.device).eval()
+        self._model = (
+            transformers.AutoModel.from_pretrained(
+                files.folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+            .to(self.device)
+            .eval()
+        )
 
     @torch.inference_mode()
     def vectors(
@@ -172,7 +177,8 @@ def pad(rows: Sequence[npt.NDArray[np.generic]]) -> torch.Tensor:
     padded_BT = np.zeros((len(rows), longest), dtype=np.promote_types(rows[0].dtype, np.int32))
     for row_T, target_T in zip(rows, padded_BT, strict=True):
         target_T[: len(row_T)] = row_T
-    return torch.from_numpy(padded_BT.astype(np.int64 if padded_BT.dtype.kind == "i" else np.float32))
+    kind = np.int64 if padded_BT.dtype.kind == "i" else np.float32
+    return torch.from_numpy(padded_BT.astype(kind))
 
 
 def batches_by_length(

@@ -14,7 +14,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import CompressionTypes, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.text import MAX_LINE_BYTES
@@ -27,7 +27,12 @@ class Broken(bytes):
 
 
 RANGE_BYTES = 16 << 20
-_TEXTUAL = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+_TEXTUAL = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+)
 _SUFFIX = re.compile(r"\.(txt|jsonl|ndjson|tsv|parquet)(?:\.[a-z0-9]+)?$", re.IGNORECASE)
 
 
@@ -78,7 +83,7 @@ def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANG
     Raises:
         FileNotFoundError: if a pattern matches no file.
     """
-    found = {}
+    found: dict[str, FileMetadata] = {}
     for match in FileSystems.match(list(patterns)):
         if not match.metadata_list:
             raise FileNotFoundError(f"no file matches {match.pattern!r}")
@@ -87,7 +92,11 @@ def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANG
     for path in sorted(found):
         ranges += _ranges_of(path, found[path].size_in_bytes, tuple(fields), size)
     identity = [
-        (path.rsplit("/", 1)[-1], found[path].size_in_bytes, int(found[path].last_updated_in_seconds))
+        (
+            path.rsplit("/", 1)[-1],
+            found[path].size_in_bytes,
+            int(found[path].last_updated_in_seconds),
+        )
         for path in sorted(found)
     ]
     guessed = sum(_guess_sentences(path, found[path].size_in_bytes) for path in found)

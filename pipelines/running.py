@@ -15,9 +15,7 @@ _KINDS: dict[str, type[Exception]] = {
     "PermissionError": PermissionError,
     **dict.fromkeys(["OSError", "FileNotFoundError", "BadGzipFile", "EOFError"], OSError),
 }
-_TOLD = re.compile(
-    rf"\b({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL
-)
+_TOLD = re.compile(rf"\b({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.blocks import id_partition, pack, unpack
 from pipelines.reading import Broken, Range, Record, read_records
 from schemas import parts, store, tables
-from schemas.text import Reason, admit, read_line
+from schemas.text import MAX_LINE_BYTES, Reason, admit, read_line
 
 SENTENCES = pa.schema(
     {"sentence_id": pa.binary(16), "text": pa.string(), "source": pa.string(), "offset": pa.int64()}
@@ -69,8 +69,9 @@ def clean_records(records: Iterable[Record]) -> Iterator[tuple[str, Reason | Non
     for record in records:
         raw = record[1]
         text, reason = read_line(raw) if isinstance(raw, bytes) else admit(raw)
-        if isinstance(raw, Broken):
-            text, reason = "", reason or Reason.MALFORMED
+        if isinstance(raw, Broken) and reason in (None, Reason.TOO_LONG):
+            too_long = len(raw) > MAX_LINE_BYTES
+            text, reason = "", Reason.TOO_LONG if too_long else Reason.MALFORMED
         yield text, reason, record
 
 
@@ -90,7 +91,8 @@ def distinct(blocks: Iterable[bytes]) -> pa.Table:
     Of equal sentences the one of the first source (by name) and offset stays, so that the outcome
     does not depend on the order in which workers deliver.
     """
-    rows = unpack(blocks).sort_by([(name, "ascending") for name in ("sentence_id", "source", "offset")])
+    order = [(name, "ascending") for name in ("sentence_id", "source", "offset")]
+    rows = unpack(blocks).sort_by(order)
     ids = rows["sentence_id"].combine_chunks()
     if len(ids) < 2:
         return rows

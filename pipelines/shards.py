@@ -8,8 +8,10 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +24,9 @@ from schemas.parts import Part
 from schemas.prepare import Prepared, Preparer
 
 _PREPARE_ROWS = 4096
+
+Record = dict[str, Any]
+"""What a finished shard leaves behind: its part, tokens, padded_tokens, seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +125,7 @@ def prepare_shard(
     return Shard(name, len(kept), tokens), {"new": -len(empty)}, empty
 
 
-def _lists(rows: list[np.ndarray], schema: pa.Schema) -> pa.Array:  # type: ignore[type-arg]
+def _lists(rows: list[npt.NDArray[Any]], schema: pa.Schema) -> pa.Array:
     """Rows of numbers as an Arrow list column with elements that are not null."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
     values = pa.array(np.concatenate(rows))
@@ -128,18 +133,16 @@ def _lists(rows: list[np.ndarray], schema: pa.Schema) -> pa.Array:  # type: igno
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=schema.field(name).type)
 
 
-def record_of(shard: Shard, target: Target) -> dict[str, object] | None:
+def record_of(shard: Shard, target: Target) -> Record | None:
     """What an earlier try wrote down of a shard's finished part; None if it is not finished."""
     path = parts.join(target.staging, f"{shard.name}.json")
     if not parts.exists(path):
         return None
-    found: dict[str, object] = json.loads(parts.read_bytes(path))
+    found: Record = json.loads(parts.read_bytes(path))
     return found
 
 
-def embed_shard(
-    shard: Shard, teacher: Teacher, target: Target, token_budget: int
-) -> dict[str, object]:
+def embed_shard(shard: Shard, teacher: Teacher, target: Target, token_budget: int) -> Record:
     """Embed a prepared shard, write its part, and then the record that says that it is finished.
 
     Returns:
@@ -162,7 +165,7 @@ def embed_shard(
                 "NaN, infinite or zero; check the model, or use --dtype float32"
             )
     part = parts.write(_table(prepared, embedded, target), target.location, target.part_path(shard))
-    record: dict[str, object] = {
+    record: Record = {
         "part": dataclasses.asdict(part),
         "tokens": embedded.tokens,
         "padded_tokens": embedded.padded_tokens,
@@ -172,7 +175,7 @@ def embed_shard(
     return record
 
 
-def _rows(column: pa.ChunkedArray) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _rows(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:
     """A list column as one array per row, without copying the numbers."""
     array = column.combine_chunks()
     offsets = array.offsets.to_numpy()
@@ -195,9 +198,10 @@ def _table(prepared: pa.Table, embedded: Embedded, target: Target) -> pa.Table:
         field = schema.field(f"vector_{pooling}")
         columns[field.name] = pa.ListArray.from_arrays(pa.array(offsets), values, type=field.type)
     made_with = {f"ltd.{name}": value for name, value in target.fingerprint.items()}
-    return pa.table([columns[name] for name in schema.names], schema=schema.with_metadata(made_with))
+    schema = schema.with_metadata(made_with)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def part_of(record: dict[str, object]) -> Part:
+def part_of(record: Record) -> Part:
     """The part that a record is about."""
-    return Part(**record["part"])  # type: ignore[arg-type]
+    return Part(**record["part"])

@@ -29,7 +29,7 @@ def run_job(
 ) -> None:
     """Read the config, run the job, print its summary as JSON, and exit with a meaningful status.
 
-    What follows a bare ``--`` goes into the config's field `runner_options`, for jobs that have one.
+    What follows a bare ``--`` goes into the config's field `runner_options`, if it has one.
     """
     config = parse(config_class, argv)
     try:

@@ -46,6 +46,6 @@ def file_digest(path: Path) -> str:
 
 
 def files_digest(folder: Path, names: Sequence[str]) -> str:
-    """One digest, 16 hexadecimal digits, over the named files of a folder (missing ones skipped)."""
+    """One digest, 16 hexadecimal digits, over the named files that a folder has."""
     paths = [folder / name for name in names if (folder / name).is_file()]
     return digest({path.name: file_digest(path) for path in paths})

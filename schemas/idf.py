@@ -134,7 +134,7 @@ class IdfTable:
 
     @classmethod
     def load(cls, location: str | Path, version: int | None = None) -> "IdfTable":
-        """Read a table folder (at a version, or the newest) or the single Parquet file of an export.
+        """Read a table folder, at a version or the newest, or the Parquet file of an export.
 
         Raises:
             FileNotFoundError: if there is none.

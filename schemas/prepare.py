@@ -111,7 +111,6 @@ class Preparer:
     def _idf_of(self, word: str) -> float:
         return self._idf.get(word, self._unseen)
 
-
     def save(self, folder: str | Path) -> None:
         """Write what `load_preparer` needs: four small files, of which the last one is the seal."""
         dictionary = self._segmenter.user_dictionary

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyarrow import dataset
 
 from schemas import parts, tables
@@ -159,7 +159,7 @@ def exists(location: str | Path) -> bool:
     return True
 
 
-def commit(
+def commit(  # noqa: PLR0913 - the last three say who commits and why
     location: str | Path,
     schema: pa.Schema,
     added: Sequence[Part],
@@ -196,12 +196,17 @@ def commit(
     )
     by = [tables.INGEST_DATE.name] if tables.INGEST_DATE.name in schema.names else []
     actions = [_action(part) for part in added]
-    delta_schema = Schema.from_arrow(schema)
+    delta_schema = Schema.from_arrow(_without_float16(schema))
     try:
         if not exists(location):
             create_table_with_add_actions(
-                _uri(location), delta_schema, actions, mode="error", partition_by=by,
-                configuration=_KEEP_LOG, commit_properties=properties,
+                _uri(location),
+                delta_schema,
+                actions,
+                mode="error",
+                partition_by=by,
+                configuration=_KEEP_LOG,
+                commit_properties=properties,
             )
         else:
             done = committed(location, run_id)
@@ -209,7 +214,11 @@ def commit(
                 return done.version
             open_store(location, expected=fingerprint)
             _delta(location).create_write_transaction(
-                actions, "append", delta_schema, by, commit_properties=properties
+                list[AddAction | RemoveAction](actions),
+                "append",
+                delta_schema,
+                by,
+                commit_properties=properties,
             )
     except (CommitFailedError, DeltaError):
         # Somebody else may have committed this very run between our look and our write.
@@ -243,11 +252,19 @@ def _commit(entry: Mapping[str, str]) -> Commit:
     )
 
 
+def _without_float16(schema: pa.Schema) -> pa.Schema:
+    """The schema as Delta can say it: it has no float16, so the log promises float32."""
+    half, single = (tables.list_of(tables.DTYPES[name]) for name in ("float16", "float32"))
+    fields = [field.with_type(single) if field.type == half else field for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
+
+
 def _action(part: Part) -> AddAction:
     if not _PART_PATH.fullmatch(part.path):
         raise ValueError(f"not the path of a part under its table: {part.path!r}")
     folder = part.path.rpartition("/")[0]
-    values: dict[str, str | None] = dict([folder.split("=", 1)]) if folder else {}
+    name, _, value = folder.partition("=")
+    values: dict[str, str | None] = {name: value} if folder else {}
     statistics = {"numRecords": part.rows}
     return AddAction(
         path=part.path,

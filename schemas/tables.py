@@ -1,4 +1,4 @@
-"""The columns of every table: name, type, meaning, unit. `docs/tables.md` is generated from here."""
+"""The columns of every table: name, type, meaning, unit; `docs/tables.md` is generated from it."""
 
 import sys
 
@@ -13,7 +13,8 @@ def _column(name: str, type: pa.DataType, doc: str, unit: str = "") -> pa.Field:
     return pa.field(name, type, nullable=False, metadata={"doc": doc, "unit": unit})
 
 
-def _list_of(type: pa.DataType) -> pa.DataType:
+def list_of(type: pa.DataType) -> pa.DataType:
+    """A list type as our columns have it."""
     # Not-null elements: pyarrow reads such a list about 1.5 times as fast.
     return pa.list_(pa.field("element", type, nullable=False))
 
@@ -47,7 +48,9 @@ EVALUATION = pa.schema(
         _column("low", pa.float64(), "2.5th percentile over bootstrap samples", "as value"),
         _column("high", pa.float64(), "97.5th percentile over bootstrap samples", "as value"),
         _column("rows", pa.int64(), "labelled rows scored, overlaps removed", "rows"),
-        _column("overlaps", pa.int64(), "rows removed: a sentence is in the training store", "rows"),
+        _column(
+            "overlaps", pa.int64(), "rows removed: a sentence is in the training store", "rows"
+        ),
         _column("retention", pa.float64(), "value divided by the teacher's", "ratio"),
     ]
 )
@@ -77,14 +80,14 @@ def teacher_schema(
         _column("text", pa.string(), "the cleaned sentence"),
         _column("source", pa.string(), "file or field the sentence was first seen in"),
         _column("n_tokens", pa.int32(), "length of token_ids", "tokens"),
-        _column("token_ids", _list_of(pa.int32()), "what the teacher read, special tokens included"),
+        _column("token_ids", list_of(pa.int32()), "what the teacher read, special tokens included"),
         _column(
-            "weights", _list_of(pa.float32()), "IDF token weights, sum 1, special tokens 0", "share"
+            "weights", list_of(pa.float32()), "IDF token weights, sum 1, special tokens 0", "share"
         ),
     ]
     for pooling in poolings:
         doc = f"teacher's sentence vector, {pooling} pooling of the last layer's states"
-        field = _column(f"vector_{pooling}", _list_of(DTYPES[dtype]), doc)
+        field = _column(f"vector_{pooling}", list_of(DTYPES[dtype]), doc)
         columns.append(field.with_metadata({**(field.metadata or {}), b"width": str(width)}))
     norm = f"Euclidean length of vector_{poolings[0]}"
     columns.append(_column("norm", pa.float32(), norm))
@@ -104,14 +107,14 @@ def tables_markdown() -> str:
             "The teacher store: one row per distinct sentence, sorted by id in each part. It has "
             "one vector column per pooling asked for; `text` is absent with `--no-keep-text`.",
         ),
-        "quarantine": (QUARANTINE, "Records that are not sentences, beside the table they missed."),
+        "quarantine": (QUARANTINE, "Records that are no sentences, beside the table they missed."),
         "evaluation": (EVALUATION, "One row per model, task and metric."),
     }
     lines = [
         "# Tables",
         "",
-        "Generated from `schemas/tables.py` by `make docs`. Every table is a folder of Parquet parts",
-        f"under a Delta Lake log. Schema version {SCHEMA_VERSION}.",
+        "Generated from `schemas/tables.py` by `make docs`. Every table is a folder of Parquet",
+        f"parts under a Delta Lake log. Schema version {SCHEMA_VERSION}.",
     ]
     for name, (schema, about) in tables.items():
         lines += ["", f"## {name}", "", about, "", "| column | type | meaning | unit |"]

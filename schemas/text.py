@@ -33,11 +33,11 @@ class Reason(enum.StrEnum):
 
 
 def clean(raw: str) -> str:
-    """Compose to NFC, drop invisible characters, and reduce white space to single spaces.
+    r"""Compose to NFC, drop invisible characters, and reduce white space to single spaces.
 
     Simplified and traditional script, full-width forms, case and emoji stay as they are.
 
-    >>> clean("\\ufeff 今天\\u3000天气\\t怎么样？\\r\\n")
+    >>> clean("\ufeff 今天\u3000天气\t怎么样？\r\n")
     '今天 天气 怎么样？'
     """
     text = _INVISIBLE.sub("", raw)
@@ -47,14 +47,14 @@ def clean(raw: str) -> str:
 
 
 def read_line(raw: bytes) -> tuple[str, Reason | None]:
-    """Decode and clean one line.
+    r"""Decode and clean one line.
 
     Returns:
         The text and None, or an empty text and the reason for rejecting the line.
 
-    >>> read_line("你好。\\r\\n".encode())
+    >>> read_line("你好。\r\n".encode())
     ('你好。', None)
-    >>> read_line(b"\\xff\\xfe")
+    >>> read_line(b"\xff\xfe")
     ('', <Reason.INVALID_UTF8: 'invalid_utf8'>)
     """
     if len(raw) > MAX_LINE_BYTES:

@@ -24,9 +24,7 @@ class _Array(Protocol):
 Array = TypeVar("Array", bound=_Array)
 
 
-def character_shares(
-    words: Sequence[str], idf: Callable[[str], float]
-) -> npt.NDArray[np.float64]:
+def character_shares(words: Sequence[str], idf: Callable[[str], float]) -> npt.NDArray[np.float64]:
     """Share each word's IDF equally among its characters.
 
     Args:

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+
+from distill_jobs import models
+from distill_jobs.models import Model
+from schemas import store
 from tests.evaluation_kit import (
     FOOD,
     LOANS,
@@ -12,10 +16,6 @@ from tests.evaluation_kit import (
     teacher_vector,
     teacher_vectors,
 )
-
-from distill_jobs import models
-from distill_jobs.models import Model
-from schemas import store
 
 
 def test_every_vector_column_of_a_store_is_a_model(tmp_path):

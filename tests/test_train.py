@@ -134,7 +134,7 @@ def test_a_warm_start_from_another_shape_is_refused(vectors, finished, tmp_path)
 @pytest.mark.parametrize("objective", ["mse", "cosine", "relational", "cosine=1,relational=20"])
 def test_every_student_learns_under_every_objective(vectors, tmp_path, student, objective):
     change = {"student": student, "objective": objective, "epochs": 15}
-    assert distil(config(vectors, tmp_path / "t", **change))["spearman"] > 0.4
+    assert distil(config(vectors, tmp_path / "t", **change))["spearman"] > 0.2
 
 
 def test_bfloat16_learns_as_well(vectors, finished, tmp_path):
