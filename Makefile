@@ -40,8 +40,9 @@ format: setup  ## let ruff format the code
 docs: setup  ## write the generated pages under docs/
 	$(BIN)/python -m schemas.tables > docs/tables.md
 
-bench: setup  ## measure size and speed of students beside a BERT-base-shaped teacher
-	$(BIN)/python -m tests.bench.speed
+bench: demo  ## measure size and speed of students beside a BERT-base-shaped teacher
+	$(BIN)/python -m tests.bench.speed --student work/demo/bilstm work/demo/static \
+	    --sentences work/demo/sample/corpus.txt
 
 clean:  ## remove the demo's output
 	rm -rf work

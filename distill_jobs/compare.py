@@ -27,22 +27,22 @@ def compare(
         budgets: see `Scorer`.
         seed: see `Scorer`.
     """
-    reference = compared[0]
-    assert not reference.per_set
+    assert not compared[0].per_set
     scorers = [Scorer(labelled, budgets, seed) for labelled in sets]
-    base = next(embed(reference, sets))
+    base = next(embed(compared[0], sets))
     base_cosines = _pair_cosines(scorers, base)
     students = [model for model in compared if model.is_student]
     scores: list[Score] = []
     facts = {m.name: _teacher_facts(students) for m in compared if not (m.is_student or m.per_set)}
     pair_cosines = {}
     for model in compared:
-        embedded = [base] * len(sets) if model is reference else embed(model, sets)
+        _tell(model.name, "vectors")
+        embedded = [base] * len(sets) if model is compared[0] else embed(model, sets)
         for scorer, vectors in zip(scorers, embedded, strict=True):
             _tell(model.name, scorer.labelled.name)
-            pairs_up = model.is_student and model is not reference and vectors.width == base.width
+            index = base if model.is_student and vectors.width == base.width else None
             with threadpool_limits(1):  # threads cost probes 6-fold on a busy 2-core machine
-                scores += scorer.scores(model.name, vectors, base if pairs_up else None)
+                scores += scorer.scores(model.name, vectors, index)
         if model.is_student:  # every set's vectors are then those of all texts
             _tell(model.name, "speed")
             facts[model.name] = _student_facts(model, vectors, base, all_texts(sets))

@@ -5,7 +5,7 @@ sets -> minus sentences trained on -> vectors of each model -> scores -> table a
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from distill_jobs.result import Estimate, Facts, Result
 from distill_jobs.tasks import LabelledSet, read_sets
 from schemas import parts, store, tables
 from schemas.command import on_terminal, run_job
-from schemas.fingerprint import digest, file_digest
+from schemas.fingerprint import Fingerprint, digest, file_digest
 from schemas.store import Store
 
 PROTOCOL = "1"  # goes up with any change that moves a number
@@ -115,9 +115,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     report.write(config.out, result, config.command, run_id)
     _show(scoreboard.text(result, colour=on_terminal()))
     if done is None:  # else only the report was lost, or another run's took its place
-        part = parts.write(result.to_arrow(), table, f"{run_id}.parquet")
-        made = {"run_id": run_id, "fingerprint": fingerprint, "summary": summary}
-        store.commit(table, tables.EVALUATION, [part], **made)
+        _commit(table, result, run_id, fingerprint, summary)
     parts.tidy(table)
     return {**summary, "already_done": False}
 
@@ -171,6 +169,19 @@ def _identity(config: EvaluateConfig, trained: Sequence[Store]) -> list[object]:
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         exports[name] = {str(path.relative_to(folder)): file_digest(path) for path in files}
     return [exports, [(s.location, s.version) for s in trained]]
+
+
+def _commit(
+    table: str,
+    result: Result,
+    run_id: str,
+    fingerprint: Fingerprint,
+    summary: Mapping[str, object],
+) -> None:
+    part = parts.write(result.to_arrow(), table, f"{run_id}.parquet")
+    store.commit(
+        table, tables.EVALUATION, [part], run_id=run_id, fingerprint=fingerprint, summary=summary
+    )
 
 
 def _summary(config: EvaluateConfig, result: Result) -> dict[str, object]:

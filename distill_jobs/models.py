@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.tasks import LabelledSet
@@ -201,5 +202,6 @@ def _tfidf(texts: Sequence[str], seed: int) -> Floats:
     width = min(BASELINE_WIDTH, min(counted.shape) - 1)
     if width < 1:
         return np.asarray(counted.toarray(), dtype=np.float32)
-    reduced = TruncatedSVD(width, random_state=seed).fit_transform(counted)
+    with threadpool_limits(1):  # threads made this 10 times as slow on a busy 2-core machine
+        reduced = TruncatedSVD(width, random_state=seed).fit_transform(counted)
     return np.asarray(reduced, dtype=np.float32)

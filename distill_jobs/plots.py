@@ -89,43 +89,14 @@ def quality_against(
     known = {name: value for name, value in costs.items() if value}
     if not known:
         return None
-    colour = colours(result)
+    low, high = min(known.values()) / 2, max(known.values()) * 2
 
     def draw(axes: Axes) -> None:
-        heights = {model: result.mean(model) for model in known}
-        for model, mean in heights.items():
-            errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
-            axes.errorbar(
-                known[model],
-                mean.value,
-                yerr=errors,
-                fmt="o",
-                markersize=9,
-                elinewidth=1.4,
-                color=colour[model],
-            )
-        _name_points(axes, {m: (known[m], mean.value) for m, mean in heights.items()})
-        others = [model for model in result.models if model not in known]
-        for model in others:
-            level = result.mean(model).value
-            axes.axhline(level, color=colour[model], linewidth=1.2, linestyle=(0, (4, 3)))
-            axes.annotate(
-                _ascii(model),
-                (0.5, level),
-                (0, 4),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                color="#77736c",
-            )
-        axes.set_xscale("log")
-        low, high = min(known.values()), max(known.values())
-        axes.set_xlim(low / 2, high * 2)
-        axes.set_xlabel(label)
-        axes.set_ylabel("mean value over all sets")
+        _points(axes, result, known)
+        _levels(axes, result, [model for model in result.models if model not in known])
+        axes.set(xscale="log", xlim=(low, high), xlabel=label, ylabel="mean value over all sets")
         axes.margins(y=0.15)
-        _plain_ticks(axes, low / 2, high * 2)
+        _plain_ticks(axes, low, high)
 
     return _svg(draw, 5.5, 3.7)
 
@@ -195,6 +166,29 @@ def _errors(scores: Sequence[Score]) -> Doubles:
     values = np.array([score.value for score in scores])
     errors: Doubles = np.abs(bounds - values)
     return errors
+
+
+def _points(axes: Axes, result: Result, costs: Mapping[str, float]) -> None:
+    """A point with its interval for each model whose cost is known."""
+    means = {model: result.mean(model) for model in costs}
+    for model, mean in means.items():
+        errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
+        axes.errorbar(
+            costs[model], mean.value, yerr=errors, fmt="o", markersize=9, elinewidth=1.4,
+            color=colours(result)[model],
+        )
+    _name_points(axes, {m: (costs[m], mean.value) for m, mean in means.items()})
+
+
+def _levels(axes: Axes, result: Result, models: Sequence[str]) -> None:
+    """A dashed line for each model whose cost is not known."""
+    for model in models:
+        level = result.mean(model).value
+        axes.axhline(level, color=colours(result)[model], linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            _ascii(model), (0.5, level), (0, 4), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="center", fontsize=9, color="#77736c",
+        )
 
 
 def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:

@@ -229,7 +229,7 @@ def _cross(result: Result) -> list[tuple[str, list[str]]]:
 
 
 def _with_share(result: Result, score: Score | None) -> str:
-    return f"{score.value:.3f}  {percent(result.retention(score).value)}" if score else "–"
+    return f"{score.value:.3f} · {percent(result.retention(score).value)}" if score else "–"
 
 
 def _baseline_note(result: Result, student: str) -> tuple[str, Estimate] | None:

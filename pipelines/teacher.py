@@ -75,7 +75,8 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         """Reject settings that cannot work."""
-        datetime.date.fromisoformat(self.date)
+        if datetime.date.fromisoformat(self.date).isoformat() != self.date:
+            raise ValueError(f"date must be written YYYY-MM-DD, got {self.date!r}")
         tables.teacher_schema(self.pooling, 1, self.vector_dtype)
         least = {"max_tokens": 3, "rows_per_part": 3, "limit": 1, "token_budget": 0}
         for name, bound in least.items():

@@ -111,6 +111,10 @@ class Preparer:
     def _idf_of(self, word: str) -> float:
         return self._idf.get(word, self._unseen)
 
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of ids, as the vocabulary writes them."""
+        return [str(self._tokenizer.id_to_token(one)) for one in ids]
+
     def save(self, folder: str | Path) -> None:
         """Write what `load_preparer` needs: four small files, of which the last one is the seal."""
         dictionary = self._segmenter.user_dictionary

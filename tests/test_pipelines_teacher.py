@@ -295,6 +295,7 @@ def test_adding_under_other_settings_is_refused_naming_the_setting(
     ("settings", "rule"),
     [
         ({"date": "01.02.2026"}, "01.02.2026"),
+        ({"date": "20260102"}, "date must be written YYYY-MM-DD, got '20260102'"),
         ({"pooling": ("max",)}, "poolings must be some of idf, mean, cls, got .'max'."),
         ({"vector_dtype": "int8"}, "vector dtype must be one of float32, float16, got 'int8'"),
         ({"max_tokens": 2}, "max_tokens must be at least 3, got 2"),
