@@ -137,13 +137,6 @@ def commit_run(counts: Counts, records: list[Record], tools: Tools, target: Targ
     Raises:
         RetryLater: if another run committed meanwhile, since it may have had the same sentences.
     """
-    if store.committed(target.location, target.run_id) is None:
-        now = store.open_store(target.location).version if store.exists(target.location) else None
-        if now != target.base_version:
-            raise RetryLater(
-                f"{target.location} went from version {target.base_version} to {now} during this "
-                "run; run it again, it will only do what the other run did not"
-            )
     tokens, padded, seconds = (
         sum(record[name] for record in records) for name in ("tokens", "padded_tokens", "seconds")
     )
@@ -170,11 +163,18 @@ def commit_run(counts: Counts, records: list[Record], tools: Tools, target: Targ
     schema = tables.teacher_schema(
         target.poolings, tools.files.width, target.vector_dtype, text=target.keep_text
     )
-    return store.commit(
-        target.location,
-        schema.append(tables.INGEST_DATE),
-        added,
-        run_id=target.run_id,
-        fingerprint=target.fingerprint,
-        summary=summary,
-    )
+    base = target.base_version
+    try:
+        return store.commit(
+            target.location,
+            schema.append(tables.INGEST_DATE),
+            added,
+            run_id=target.run_id,
+            fingerprint=target.fingerprint,
+            summary=summary,
+            after=-1 if base is None else base,
+        )
+    except store.Overtaken as error:
+        raise RetryLater(
+            f"{error}; run it again, it will only do what the other run did not"
+        ) from error

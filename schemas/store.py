@@ -25,6 +25,10 @@ _KEEP_LOG = {"delta.logRetentionDuration": "interval 36500 days"}
 _PART_PATH = re.compile(r"([a-z_]+=[0-9A-Za-z-]+/)?[A-Za-z0-9_-]+\.parquet")
 
 
+class Overtaken(Exception):
+    """Another run committed first, and it matters."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Commit:
     """One entry of a table's history.
@@ -159,7 +163,7 @@ def exists(location: str | Path) -> bool:
     return True
 
 
-def commit(  # noqa: PLR0913 - the last three say who commits and why
+def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
     location: str | Path,
     schema: pa.Schema,
     added: Sequence[Part],
@@ -167,6 +171,7 @@ def commit(  # noqa: PLR0913 - the last three say who commits and why
     run_id: str,
     fingerprint: Fingerprint,
     summary: Mapping[str, object],
+    after: int | None = None,
 ) -> int:
     """Make parts visible, all at once, and exactly once per run id.
 
@@ -177,12 +182,15 @@ def commit(  # noqa: PLR0913 - the last three say who commits and why
         run_id: a second commit under the same id changes nothing.
         fingerprint: what the rows were made from.
         summary: kept with the version; JSON values.
+        after: commit only if the table is still at this version, -1 for not there; by default
+            runs that add to the table at the same time all succeed, one after the other.
 
     Returns:
         The version that holds the run's parts.
 
     Raises:
         ValueError: if the table has another fingerprint, naming the part that differs.
+        Overtaken: if another run committed since `after`.
     """
     information = {
         "ltd.run_id": run_id,
@@ -191,42 +199,65 @@ def commit(  # noqa: PLR0913 - the last three say who commits and why
         "ltd.parts": json.dumps([dataclasses.asdict(part) for part in added]),
         "ltd.summary": json.dumps(dict(summary), ensure_ascii=False),
     }
+    # Delta's own retries let two creations of one table both land (75 of 80 tries at once), so a
+    # commit that finds its version taken comes back here and looks again.
     properties = CommitProperties(
-        custom_metadata=information, app_transactions=[Transaction(run_id, 1)]
+        custom_metadata=information,
+        app_transactions=[Transaction(run_id, 1)],
+        max_commit_retries=0,
     )
-    by = [tables.INGEST_DATE.name] if tables.INGEST_DATE.name in schema.names else []
     actions = [_action(part) for part in added]
+    while True:
+        done = committed(location, run_id)
+        if done is not None:
+            return done.version
+        seen = _version(location)
+        if after not in (None, seen):
+            raise Overtaken(f"{location} went from version {after} to {seen} meanwhile")
+        if seen >= 0:
+            open_store(location, seen, expected=fingerprint)
+        try:
+            _write(location, seen, schema, actions, properties)
+        except (CommitFailedError, DeltaError):
+            if _version(location) == seen:
+                raise
+
+
+def _write(
+    location: str | Path,
+    seen: int,
+    schema: pa.Schema,
+    actions: list[AddAction],
+    properties: CommitProperties,
+) -> None:
+    """Commit as the version after `seen`, or fail."""
+    by = [tables.INGEST_DATE.name] if tables.INGEST_DATE.name in schema.names else []
     delta_schema = Schema.from_arrow(_without_float16(schema))
-    try:
-        if not exists(location):
-            create_table_with_add_actions(
-                _uri(location),
-                delta_schema,
-                actions,
-                mode="error",
-                partition_by=by,
-                configuration=_KEEP_LOG,
-                commit_properties=properties,
-            )
-        else:
-            done = committed(location, run_id)
-            if done is not None:
-                return done.version
-            open_store(location, expected=fingerprint)
-            _delta(location).create_write_transaction(
-                list[AddAction | RemoveAction](actions),
-                "append",
-                delta_schema,
-                by,
-                commit_properties=properties,
-            )
-    except (CommitFailedError, DeltaError):
-        # Somebody else may have committed this very run between our look and our write.
-        if committed(location, run_id) is None:
-            raise
-    done = committed(location, run_id)
-    assert done is not None
-    return done.version
+    if seen < 0:
+        create_table_with_add_actions(
+            _uri(location),
+            delta_schema,
+            actions,
+            mode="error",
+            partition_by=by,
+            configuration=_KEEP_LOG,
+            commit_properties=properties,
+        )
+        return
+    table = _delta(location)
+    table.load_as_version(seen)
+    table.create_write_transaction(
+        list[AddAction | RemoveAction](actions),
+        "append",
+        delta_schema,
+        by,
+        commit_properties=properties,
+    )
+
+
+def _version(location: str | Path) -> int:
+    """The newest version of a table; -1 if there is no table."""
+    return _delta(location).version() if exists(location) else -1
 
 
 def committed(location: str | Path, run_id: str) -> Commit | None:

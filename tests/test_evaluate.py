@@ -187,7 +187,7 @@ def test_two_topics_far_apart_are_told_apart():
     values = {score.metric: score.value for score in found}
     assert values["v_measure"] == 1
     assert values["accuracy"] > 0.9
-    assert values["accuracy@4"] > 0.8
+    assert values["accuracy@4"] < values["accuracy"]
 
 
 def test_a_score_does_not_depend_on_the_other_models_or_sets():
