@@ -7,6 +7,7 @@ again, by Ray or by a person, is the ordinary way in.
 import contextlib
 import dataclasses
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
             continue
         if rank == 0 and log:
             scores = validate(student, held_out, device)
-            log.write(done, scores)
+            log.write(done, {**scores, "peak_memory_bytes": _peak_memory()})
             seconds = round(time.monotonic() - began, 3)
             checkpoint.save(folder, student, optimizer, State(done, scores, seconds))
             report(scores)
@@ -229,6 +230,11 @@ class _Log:
     def close(self) -> None:
         self._lines.close()
         self._board.close()
+
+
+def _peak_memory() -> int:
+    """Most bytes that this process has held at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _say(event: dict[str, object]) -> None:

@@ -174,7 +174,12 @@ def _points(axes: Axes, result: Result, costs: Mapping[str, float]) -> None:
     for model, mean in means.items():
         errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
         axes.errorbar(
-            costs[model], mean.value, yerr=errors, fmt="o", markersize=9, elinewidth=1.4,
+            costs[model],
+            mean.value,
+            yerr=errors,
+            fmt="o",
+            markersize=9,
+            elinewidth=1.4,
             color=colours(result)[model],
         )
     _name_points(axes, {m: (costs[m], mean.value) for m, mean in means.items()})
@@ -186,8 +191,14 @@ def _levels(axes: Axes, result: Result, models: Sequence[str]) -> None:
         level = result.mean(model).value
         axes.axhline(level, color=colours(result)[model], linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
-            _ascii(model), (0.5, level), (0, 4), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="center", fontsize=9, color="#77736c",
+            _ascii(model),
+            (0.5, level),
+            (0, 4),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color="#77736c",
         )
 
 

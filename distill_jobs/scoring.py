@@ -87,7 +87,9 @@ class Scorer:
         train_N = np.array([number[row.label] for row in self.labelled.train], dtype=np.int64)
         train_NH = vectors.of([row.sentences[0] for row in self.labelled.train])
         rng = self._rng("budgets")
-        for budget in [*(b for b in self.budgets if b < len(train_N)), len(train_N)]:
+        # With fewer than two labels a class, a probe says more of the draw than of the vectors.
+        least = 2 * len(set(train_N.tolist()))
+        for budget in [*(b for b in self.budgets if least <= b < len(train_N)), len(train_N)]:
             if not budget:
                 continue
             draws = DRAWS if budget < len(train_N) else 1

@@ -26,6 +26,7 @@ from pipelines.shards import (
 )
 from schemas import store, tables
 from schemas.command import RetryLater
+from schemas.delta import NOT_THERE
 from schemas.idf import IdfTable
 from schemas.prepare import Preparer, read_tokenizer
 from schemas.text import Reason
@@ -172,7 +173,7 @@ def commit_run(counts: Counts, records: list[Record], tools: Tools, target: Targ
             run_id=target.run_id,
             fingerprint=target.fingerprint,
             summary=summary,
-            after=-1 if base is None else base,
+            after=NOT_THERE if base is None else base,
         )
     except store.Overtaken as error:
         raise RetryLater(

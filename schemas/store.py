@@ -7,22 +7,19 @@ Both are in the commits' own information, which the log keeps for ever.
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import dataset
 
-from schemas import parts, tables
+from schemas import delta, parts, tables
+from schemas.delta import NOT_THERE
+from schemas.delta import exists as exists
 from schemas.fingerprint import Fingerprint, check_same
 from schemas.parts import Part
-
-_KEEP_LOG = {"delta.logRetentionDuration": "interval 36500 days"}
-_PART_PATH = re.compile(r"([a-z_]+=[0-9A-Za-z-]+/)?[A-Za-z0-9_-]+\.parquet")
 
 
 class Overtaken(Exception):
@@ -135,7 +132,7 @@ def open_store(
         FileNotFoundError: if there is no table.
         ValueError: if there is no such version, or the fingerprint differs (naming the part).
     """
-    table = _delta(location)
+    table = delta.open_log(location)
     newest = table.version()
     if version is not None and not 0 <= version <= newest:
         raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
@@ -152,15 +149,6 @@ def open_store(
         check_same(fingerprint, expected, of=f"the store {str(location)!r}")
     held = tuple(known[path] for path in sorted(live))
     return Store(str(location), version, fingerprint, held, commits)
-
-
-def exists(location: str | Path) -> bool:
-    """Whether there is a table at a location."""
-    try:
-        _delta(location)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
@@ -182,7 +170,7 @@ def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
         run_id: a second commit under the same id changes nothing.
         fingerprint: what the rows were made from.
         summary: kept with the version; JSON values.
-        after: commit only if the table is still at this version, -1 for not there; by default
+        after: commit only if the table is still at this version, `NOT_THERE` for none; by default
             runs that add to the table at the same time all succeed, one after the other.
 
     Returns:
@@ -206,65 +194,27 @@ def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
         app_transactions=[Transaction(run_id, 1)],
         max_commit_retries=0,
     )
-    actions = [_action(part) for part in added]
     while True:
         done = committed(location, run_id)
         if done is not None:
             return done.version
-        seen = _version(location)
+        seen = delta.version(location)
         if after not in (None, seen):
             raise Overtaken(f"{location} went from version {after} to {seen} meanwhile")
-        if seen >= 0:
+        if seen != NOT_THERE:
             open_store(location, seen, expected=fingerprint)
         try:
-            _write(location, seen, schema, actions, properties)
+            delta.write(location, seen, schema, added, properties)
         except (CommitFailedError, DeltaError):
-            if _version(location) == seen:
+            if delta.version(location) == seen:
                 raise
-
-
-def _write(
-    location: str | Path,
-    seen: int,
-    schema: pa.Schema,
-    actions: list[AddAction],
-    properties: CommitProperties,
-) -> None:
-    """Commit as the version after `seen`, or fail."""
-    by = [tables.INGEST_DATE.name] if tables.INGEST_DATE.name in schema.names else []
-    delta_schema = Schema.from_arrow(_without_float16(schema))
-    if seen < 0:
-        create_table_with_add_actions(
-            _uri(location),
-            delta_schema,
-            actions,
-            mode="error",
-            partition_by=by,
-            configuration=_KEEP_LOG,
-            commit_properties=properties,
-        )
-        return
-    table = _delta(location)
-    table.load_as_version(seen)
-    table.create_write_transaction(
-        list[AddAction | RemoveAction](actions),
-        "append",
-        delta_schema,
-        by,
-        commit_properties=properties,
-    )
-
-
-def _version(location: str | Path) -> int:
-    """The newest version of a table; -1 if there is no table."""
-    return _delta(location).version() if exists(location) else -1
 
 
 def committed(location: str | Path, run_id: str) -> Commit | None:
     """The commit of a run, or None if the run has not committed."""
     if not exists(location):
         return None
-    found = [c for c in _commits(_delta(location)) if c.run_id == run_id]
+    found = [c for c in _commits(delta.open_log(location)) if c.run_id == run_id]
     return found[0] if found else None
 
 
@@ -281,40 +231,3 @@ def _commit(entry: Mapping[str, str]) -> Commit:
         added=tuple(Part(**values) for values in json.loads(entry["ltd.parts"])),
         summary=json.loads(entry["ltd.summary"]),
     )
-
-
-def _without_float16(schema: pa.Schema) -> pa.Schema:
-    """The schema as Delta can say it: it has no float16, so the log promises float32."""
-    half, single = (tables.list_of(tables.DTYPES[name]) for name in ("float16", "float32"))
-    fields = [field.with_type(single) if field.type == half else field for field in schema]
-    return pa.schema(fields, metadata=schema.metadata)
-
-
-def _action(part: Part) -> AddAction:
-    if not _PART_PATH.fullmatch(part.path):
-        raise ValueError(f"not the path of a part under its table: {part.path!r}")
-    folder = part.path.rpartition("/")[0]
-    name, _, value = folder.partition("=")
-    values: dict[str, str | None] = {name: value} if folder else {}
-    statistics = {"numRecords": part.rows}
-    return AddAction(
-        path=part.path,
-        size=part.size,
-        partition_values=values,
-        modification_time=0,
-        data_change=True,
-        stats=json.dumps(statistics),
-    )
-
-
-def _delta(location: str | Path) -> DeltaTable:
-    if "://" not in str(location) and not Path(location).is_dir():
-        raise FileNotFoundError(f"there is no table at {location}")
-    try:
-        return DeltaTable(_uri(location))
-    except TableNotFoundError as error:
-        raise FileNotFoundError(f"there is no table at {location}") from error
-
-
-def _uri(location: str | Path) -> str:
-    return str(location) if "://" in str(location) else str(Path(location).absolute())

@@ -124,9 +124,7 @@ def embed(tiny_teacher, small_idf):
 
     def run(*corpus, out, **settings):
         settings = {**defaults, **settings}
-        return embed_corpus(
-            TeacherConfig(corpus=tuple(map(str, corpus)), out=str(out), **settings)
-        )
+        return embed_corpus(TeacherConfig(corpus=tuple(map(str, corpus)), out=str(out), **settings))
 
     return run
 

@@ -32,10 +32,15 @@ def put_store(location: Path, texts: list[str], run_id: str = "r1") -> None:
     rows = sorted(
         (
             {
-                "sentence_id": sentence_id(text), "text": text, "source": "kit", "n_tokens": 3,
-                "token_ids": [2, 7, 3], "weights": [0.0, 1.0, 0.0],
+                "sentence_id": sentence_id(text),
+                "text": text,
+                "source": "kit",
+                "n_tokens": 3,
+                "token_ids": [2, 7, 3],
+                "weights": [0.0, 1.0, 0.0],
                 "vector_idf": teacher_vector(text).tolist(),
-                "vector_mean": teacher_vector(text, "mean").tolist(), "norm": 1.0,
+                "vector_mean": teacher_vector(text, "mean").tolist(),
+                "norm": 1.0,
             }
             for text in texts
         ),
@@ -44,8 +49,12 @@ def put_store(location: Path, texts: list[str], run_id: str = "r1") -> None:
     path = f"ingest_date=2026-11-21/{run_id}.parquet"
     part = parts.write(pa.Table.from_pylist(rows, schema=schema), location, path, row_group=8)
     store.commit(
-        location, schema.append(tables.INGEST_DATE), [part],
-        run_id=run_id, fingerprint={"teacher": "kit"}, summary={},
+        location,
+        schema.append(tables.INGEST_DATE),
+        [part],
+        run_id=run_id,
+        fingerprint={"teacher": "kit"},
+        summary={},
     )
 
 

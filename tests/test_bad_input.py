@@ -140,9 +140,7 @@ def test_blank_lines_are_kept_in_the_quarantine_but_do_not_fail_a_run(counted):
 
 def test_only_blank_lines_is_an_empty_corpus(tmp_path, failed):
     (tmp_path / "blank.txt").write_bytes(b"\n\n\n")
-    code, told = failed(
-        idf.main, "--corpus", tmp_path / "blank.txt", "--out", tmp_path / "idf"
-    )
+    code, told = failed(idf.main, "--corpus", tmp_path / "blank.txt", "--out", tmp_path / "idf")
     assert code == 65
     assert "no sentence in it (rejected_blank 3)" in told
     assert nothing_is_visible(tmp_path / "idf")
@@ -221,9 +219,7 @@ def test_a_broken_gzip_is_an_input_error(tmp_path, failed):
 
     whole = gzip.compress(GOOD * 1000)
     (tmp_path / "cut.txt.gz").write_bytes(whole[: len(whole) // 2])
-    code, told = failed(
-        idf.main, "--corpus", tmp_path / "cut.txt.gz", "--out", tmp_path / "idf"
-    )
+    code, told = failed(idf.main, "--corpus", tmp_path / "cut.txt.gz", "--out", tmp_path / "idf")
     assert code == 74
     assert "end-of-stream" in told
     assert nothing_is_visible(tmp_path / "idf")
@@ -340,9 +336,7 @@ def test_a_nan_of_the_teacher_names_the_sentence_and_commits_nothing(
 
 def test_too_many_bad_records_fail_the_run_and_tell_where_they_are(tmp_path, failed):
     (tmp_path / "mixed.txt").write_bytes(GOOD + b"\n\xff\n\xfe\n")
-    code, told = failed(
-        idf.main, "--corpus", tmp_path / "mixed.txt", "--out", tmp_path / "idf"
-    )
+    code, told = failed(idf.main, "--corpus", tmp_path / "mixed.txt", "--out", tmp_path / "idf")
     assert code == 65
     assert "2 of 3 records are bad (rejected_invalid_utf8 2)" in told
     assert f"--max-bad-fraction allows; see {tmp_path / 'idf.quarantine'}" in told

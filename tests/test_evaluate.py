@@ -52,10 +52,19 @@ def world(tmp_path, monkeypatch):
     put_store(tmp_path / "teacher", TEXTS)
     put_store(tmp_path / "trained", ["别的句子", FOOD[4]])
     card = {
-        "noise": 0.5, "student": "bilstm", "store": str(tmp_path / "trained"), "store_version": 0,
-        "store_rows": 2, "idf_words": 131939, "file_bytes": 1000, "teacher_bytes": 20000,
-        "teacher_seconds": 10.0, "teacher_sentences_per_second": 5.0, "train_seconds": 3.0,
-        "parameters": 250, "validation": {"spearman": 0.9},
+        "noise": 0.5,
+        "student": "bilstm",
+        "store": str(tmp_path / "trained"),
+        "store_version": 0,
+        "store_rows": 2,
+        "idf_words": 131939,
+        "file_bytes": 1000,
+        "teacher_bytes": 20000,
+        "teacher_seconds": 10.0,
+        "teacher_sentences_per_second": 5.0,
+        "train_seconds": 3.0,
+        "parameters": 250,
+        "validation": {"spearman": 0.9},
     }
     (tmp_path / "student").mkdir()
     (tmp_path / "student" / "config.json").write_text(json.dumps(card))
@@ -64,8 +73,11 @@ def world(tmp_path, monkeypatch):
 
 def config(world: Path, **changes: object) -> EvaluateConfig:
     settings: dict[str, object] = {
-        "tasks": world / "sets", "teacher_store": str(world / "teacher"), "out": world / "out",
-        "student": (f"mine={world / 'student'}",), "budgets": (4,),
+        "tasks": world / "sets",
+        "teacher_store": str(world / "teacher"),
+        "out": world / "out",
+        "student": (f"mine={world / 'student'}",),
+        "budgets": (4,),
     }
     return EvaluateConfig(**{**settings, **changes})
 
@@ -80,9 +92,15 @@ def test_every_model_has_a_row_for_every_task_and_metric(world):
     summary = evaluate(config(world))
     rows = rows_of(world)
     assert {key[1:] for key in rows if key[0] == "mine"} == {
-        ("near", "spearman"), ("same", "auc"), ("same", "mrr@10"), ("same", "ndcg@10"),
-        ("same", "index_mrr@10"), ("same", "index_ndcg@10"), ("topic", "accuracy"),
-        ("topic", "accuracy@4"), ("topic", "v_measure"),
+        ("near", "spearman"),
+        ("same", "auc"),
+        ("same", "mrr@10"),
+        ("same", "ndcg@10"),
+        ("same", "index_mrr@10"),
+        ("same", "index_ndcg@10"),
+        ("topic", "accuracy"),
+        ("topic", "accuracy@4"),
+        ("topic", "v_measure"),
     }
     assert {key[0] for key in rows} == {"teacher/idf", "teacher/mean", "mine", "baseline/tfidf"}
     assert summary["rows"] == len(rows)

@@ -23,27 +23,21 @@ def drawn(counts_N):
 def test_spearman_of_every_sample_is_scipys(rng):
     values, gold = rng.normal(size=60).round(1), rng.integers(6, size=60).astype(float)
     counts = metrics.resample(60, rng, resamples=25)
-    expected = [
-        scipy.stats.spearmanr(values[drawn(c)], gold[drawn(c)]).statistic for c in counts
-    ]
+    expected = [scipy.stats.spearmanr(values[drawn(c)], gold[drawn(c)]).statistic for c in counts]
     np.testing.assert_allclose(metrics.spearman(values, gold, counts), expected, atol=1e-12)
 
 
 def test_auc_of_every_sample_is_scikit_learns(rng):
     values, positive = rng.normal(size=60).round(1), rng.random(60) < 0.3
     counts = metrics.resample(60, rng, resamples=25)
-    expected = [
-        sklearn.metrics.roc_auc_score(positive[drawn(c)], values[drawn(c)]) for c in counts
-    ]
+    expected = [sklearn.metrics.roc_auc_score(positive[drawn(c)], values[drawn(c)]) for c in counts]
     np.testing.assert_allclose(metrics.auc(values, positive, counts), expected, atol=1e-12)
 
 
 def test_v_measure_of_every_sample_is_scikit_learns(rng):
     labels, groups = rng.integers(5, size=80), rng.integers(4, size=80)
     counts = metrics.resample(80, rng, resamples=25)
-    expected = [
-        sklearn.metrics.v_measure_score(labels[drawn(c)], groups[drawn(c)]) for c in counts
-    ]
+    expected = [sklearn.metrics.v_measure_score(labels[drawn(c)], groups[drawn(c)]) for c in counts]
     np.testing.assert_allclose(metrics.v_measure(labels, groups, counts), expected, atol=1e-9)
 
 
@@ -91,9 +85,11 @@ def test_reciprocal_ranks_and_gains_are_those_of_slow_code(rng):
     hits = np.array([[d in r for d in row] for row, r in zip(best, relevant, strict=True)])
     sizes = np.array([len(r) for r in relevant])
     for number in range(30):
+
         def closeness(document, query=queries[number]):
             lengths = np.linalg.norm(query) * np.linalg.norm(documents[document])
             return query @ documents[document] / lengths
+
         order = sorted(range(50), key=closeness, reverse=True)[:10]
         assert best[number].tolist() == order
         ranks = [rank for rank, d in enumerate(order, 1) if d in relevant[number]]

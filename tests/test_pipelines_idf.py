@@ -112,8 +112,9 @@ def test_jsonl_tsv_parquet_and_gzip_of_the_same_lines_give_the_same_table(
     (tmp_path / "b.tsv").write_text(
         "label\ttext\n" + "".join(f"x\t{text}\n" for text in texts), encoding="utf-8"
     )
-    pq.write_table(pa.table({"n": range(len(texts)), "text": texts}), tmp_path / "c.parquet",
-                   row_group_size=50)
+    pq.write_table(
+        pa.table({"n": range(len(texts)), "text": texts}), tmp_path / "c.parquet", row_group_size=50
+    )
     (tmp_path / "d.txt.gz").write_bytes(gzip.compress("\r\n".join(texts).encode()))
     for name in ("a.jsonl", "b.tsv", "c.parquet", "d.txt.gz"):
         count(tmp_path / name, out=tmp_path / f"idf-{name[0]}")
@@ -124,8 +125,10 @@ def test_files_of_different_kinds_and_fields_make_one_corpus(tmp_path, count):
     (tmp_path / "a.txt").write_text("北京好\n", encoding="utf-8")
     (tmp_path / "b.jsonl").write_text('{"query": "上海好", "document": "广州好"}\n')
     count(
-        tmp_path / "a.txt", tmp_path / "b.jsonl",
-        out=tmp_path / "idf", fields=("query", "document"),
+        tmp_path / "a.txt",
+        tmp_path / "b.jsonl",
+        out=tmp_path / "idf",
+        fields=("query", "document"),
     )
     table = IdfTable.load(tmp_path / "idf")
     assert counted(table) == {"上海": 1, "北京": 1, "好": 3, "广州": 1}

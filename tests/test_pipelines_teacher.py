@@ -101,7 +101,9 @@ def test_only_the_sentences_of_a_second_date_that_are_new_are_embedded(tmp_path,
     opened = open_store(tmp_path / "store")
     added = {part.path for part in opened.commits[1].added}
     assert {path.split("/")[0] for path in added} == {"ingest_date=2026-01-02"}
-    assert {path: sha for path, sha in digests(tmp_path / "store").items() if path in before} == before
+    assert {
+        path: sha for path, sha in digests(tmp_path / "store").items() if path in before
+    } == before
     assert sorted(row["text"] for row in rows_of(tmp_path / "store")) == sorted(sentences[:100])
     again = embed(second, out=tmp_path / "store", date="2026-01-03")
     assert (again["new"], again["reused"], again["parts"]) == (0, 60, 0)
@@ -129,7 +131,8 @@ def test_nothing_but_parts_and_the_log_stays_in_the_folder(tmp_path, embed, sent
         "ingest_date=2026-01-01",
     ]
     assert all(
-        path.suffix == ".parquet" for path in (tmp_path / "store" / "ingest_date=2026-01-01").iterdir()
+        path.suffix == ".parquet"
+        for path in (tmp_path / "store" / "ingest_date=2026-01-01").iterdir()
     )
 
 
@@ -247,7 +250,11 @@ def test_plan_prints_an_estimate_and_writes_nothing(
     flags = flags_of(tiny_teacher, small_idf, small_corpus, tmp_path / "store")
     teacher.main([*map(str, flags), "--plan"])
     told = json.loads(capsys.readouterr().out)
-    assert (told["corpus_sentences"], told["new_sentences"], told["share_in_store"]) == (300, 300, 0)
+    assert (told["corpus_sentences"], told["new_sentences"], told["share_in_store"]) == (
+        300,
+        300,
+        0,
+    )
     assert told["store_bytes"] > 300 * 16 * 4
     assert list(tmp_path.iterdir()) == []
 
@@ -306,9 +313,7 @@ def test_adding_under_other_settings_is_refused_naming_the_setting(
         ({"token_budget": -1}, "token_budget must be at least 0, got -1"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_early(
-    tmp_path, embed, small_corpus, settings, rule
-):
+def test_a_setting_that_cannot_work_is_refused_early(tmp_path, embed, small_corpus, settings, rule):
     with pytest.raises(ValueError, match=rule):
         embed(small_corpus, out=tmp_path / "store", **settings)
     assert list(tmp_path.iterdir()) == []

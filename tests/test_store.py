@@ -242,8 +242,10 @@ def test_keys_of_a_range_without_rows_are_none(wide):
 
 def test_keys_reads_no_part_and_no_row_group_outside_the_range(wide):
     location, ids = wide
-    low, high = (location / part.path for part in sorted(
-        open_store(location).parts, key=lambda part: part.first))
+    low, high = (
+        location / part.path
+        for part in sorted(open_store(location).parts, key=lambda part: part.first)
+    )
     high.unlink()
     # Spoil the ids of the last row group: reading them would fail their checksum.
     with parts.open_part(low) as file:

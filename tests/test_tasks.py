@@ -120,7 +120,10 @@ def test_a_folder_without_sets_is_refused(tmp_path):
 
 def test_a_query_has_all_its_answers_and_never_itself():
     rows = (
-        Row(("a", "b"), "1"), Row(("a", "c"), "1"), Row(("a", "d"), "0"), Row(("e", "e"), "1"),
+        Row(("a", "b"), "1"),
+        Row(("a", "c"), "1"),
+        Row(("a", "d"), "0"),
+        Row(("e", "e"), "1"),
     )
     found = ranking(LabelledSet("x", Kind.PAIRS, "test", rows))
     assert found is not None
