@@ -43,7 +43,11 @@ EVALUATION = pa.schema(
     [
         _column("model", pa.string(), "what made the vectors"),
         _column("task", pa.string(), "labelled set"),
-        _column("metric", pa.string(), "spearman, auc, accuracy, v_measure, mrr or ndcg"),
+        _column(
+            "metric",
+            pa.string(),
+            "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*",
+        ),
         _column("value", pa.float64(), "the metric, higher is better", "0 to 1, Spearman -1 to 1"),
         _column("low", pa.float64(), "2.5th percentile over bootstrap samples", "as value"),
         _column("high", pa.float64(), "97.5th percentile over bootstrap samples", "as value"),
@@ -51,7 +55,12 @@ EVALUATION = pa.schema(
         _column(
             "overlaps", pa.int64(), "rows removed: a sentence is in the training store", "rows"
         ),
-        _column("retention", pa.float64(), "value divided by the teacher's", "ratio"),
+        _column(
+            "retention",
+            pa.float64(),
+            "value divided by the reference's; NaN where that is below 0.05",
+            "ratio",
+        ),
     ]
 )
 
