@@ -94,8 +94,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     table = f"{config.out}/evaluation"
     sets = read_sets(config.tasks, max_rows=config.max_rows, seed=config.seed, only=config.sets)
     students = [models.student(argument) for argument in config.student]
-    teacher_store = store.open_store(config.teacher_store)
     trained = training_stores(config, students)
+    missing = config.out / "missing_sentences.txt"
+    if not store.exists(config.teacher_store):
+        texts = models.all_texts(without_overlaps(sets, trained))
+        models.ask_for(texts, missing, config.teacher_store)
+    teacher_store = store.open_store(config.teacher_store)
     fingerprint = _fingerprint(config, sets, teacher_store)
     run_id = digest([fingerprint, _identity(config, trained)])
     done = store.committed(table, run_id)
@@ -107,7 +111,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     parts.check_writable(table)
     sets = without_overlaps(sets, trained)
     texts = models.all_texts(sets)
-    teachers = models.teachers(teacher_store, texts, config.out / "missing_sentences.txt")
+    teachers = models.teachers(teacher_store, texts, missing)
     compared = _reference_first(config.reference, [*teachers, *students])
     compared.append(models.tfidf(config.seed))
     result = compare(compared, sets, budgets=config.budgets, seed=config.seed)

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.tasks import LabelledSet
-from schemas import parts
+from schemas import parts, tables
 from schemas.store import Store
 from schemas.text import sentence_id
 
@@ -118,20 +119,31 @@ def teachers(store: Store, texts: Sequence[str], missing: Path) -> list[Model]:
     held_N, vectors = _look_up(store, ids, columns)
     if not held_N.all():
         lacking = [text for text, held in zip(texts, held_N, strict=True) if not held]
-        missing.parent.mkdir(parents=True, exist_ok=True)
-        missing.write_text("\n".join(lacking) + "\n", encoding="utf-8")
-        poolings = " ".join(column.removeprefix("vector_") for column in columns)
-        raise ValueError(
-            f"the teacher store {store.location} lacks {len(lacking):,} of {len(texts):,} labelled "
-            f"sentences; they are in {missing}. Add them with: python -m pipelines teacher "
-            f"--corpus {missing} --out {store.location} --pooling {poolings} and the --idf, "
-            "--teacher, --date of the store (or give it all sets: --corpus '<tasks>/*/*.tsv.gz' "
-            "--fields sentence1 sentence2, then --fields text)"
-        )
+        poolings = [column.removeprefix("vector_") for column in columns]
+        ask_for(lacking, missing, store.location, poolings)
     return [
         Model(f"teacher/{column.removeprefix('vector_')}", Vectors(texts, vectors_NH).of)
         for column, vectors_NH in vectors.items()
     ]
+
+
+def ask_for(
+    lacking: Sequence[str], missing: Path, location: str, poolings: Sequence[str] = tables.POOLINGS
+) -> NoReturn:
+    """Write down the sentences that a teacher store lacks, and say how to add them.
+
+    Raises:
+        ValueError: always, with the command.
+    """
+    missing.parent.mkdir(parents=True, exist_ok=True)
+    missing.write_text("\n".join(lacking) + "\n", encoding="utf-8")
+    raise ValueError(
+        f"the teacher store {location} lacks {len(lacking):,} of the labelled sentences; they are "
+        f"in {missing}. Add them with: python -m pipelines teacher --corpus {missing} "
+        f"--out {location} --pooling {' '.join(poolings)} and the --idf, --teacher, --date of the "
+        "training store (or give it all sets: --corpus '<tasks>/*/*.tsv.gz' --fields text "
+        "sentence1 sentence2 query document)"
+    )
 
 
 def _vector_columns(store: Store) -> list[str]:

@@ -4,13 +4,16 @@ Ranges are what crosses Beam, never lines. Any file system that Beam opens will 
 compressed. A record is an offset and the raw value: bytes of a line, or a string already decoded.
 """
 
+import bz2
 import dataclasses
 import gzip
 import io
 import json
+import lzma
 import re
-from collections.abc import Iterator, Sequence
-from typing import IO, cast
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +36,11 @@ _TEXTUAL = (
     pa.types.is_binary,
     pa.types.is_large_binary,
 )
+_UNPACK: dict[str, Callable[[Any], Any]] = {
+    CompressionTypes.GZIP: gzip.open,
+    CompressionTypes.BZIP2: bz2.open,
+    CompressionTypes.LZMA: lzma.open,
+}
 _SUFFIX = re.compile(r"\.(txt|jsonl|ndjson|tsv|parquet)(?:\.[a-z0-9]+)?$", re.IGNORECASE)
 
 
@@ -82,6 +90,7 @@ def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANG
 
     Raises:
         FileNotFoundError: if a pattern matches no file.
+        ValueError: for a compression that cannot be read.
     """
     found: dict[str, FileMetadata] = {}
     for match in FileSystems.match(list(patterns)):
@@ -114,17 +123,21 @@ def read_records(piece: Range) -> Iterator[Record]:
 
     Raises:
         ValueError: if a file has none of the fields, naming those that it has.
+        OSError: if a compressed file is damaged.
     """
     if piece.kind == "parquet":
         yield from _parquet_records(piece)
         return
-    with _open(piece) as file:
-        if piece.kind == "text":
-            yield from _lines(file, piece)
-        elif piece.kind == "jsonl":
-            yield from _json_records(_lines(file, piece), piece.fields)
-        else:
-            yield from _tsv_records(_lines(file, piece), piece)
+    try:
+        with _open(piece) as file:
+            if piece.kind == "text":
+                yield from _lines(file, piece)
+            elif piece.kind == "jsonl":
+                yield from _json_records(_lines(file, piece), piece.fields)
+            else:
+                yield from _tsv_records(_lines(file, piece), piece)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise OSError(f"{piece.path} cannot be unpacked: {error}") from error
 
 
 def _ranges_of(path: str, size: int, fields: tuple[str, ...], step: int) -> list[Range]:
@@ -135,18 +148,21 @@ def _ranges_of(path: str, size: int, fields: tuple[str, ...], step: int) -> list
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             groups = pq.ParquetFile(file).num_row_groups
         return [Range(path, kind, group, group + 1, fields) for group in range(groups)]
-    packed = CompressionTypes.detect_compression_type(path) != CompressionTypes.UNCOMPRESSED
-    if packed or kind == "tsv":
+    packed = CompressionTypes.detect_compression_type(path)
+    if packed not in (CompressionTypes.UNCOMPRESSED, *_UNPACK):
+        raise ValueError(f"{path}: of compressed files only .gz, .bz2 and .xz can be read")
+    if packed != CompressionTypes.UNCOMPRESSED or kind == "tsv":
         return [Range(path, kind, 0, -1, fields)]
     return [Range(path, kind, at, min(at + step, size), fields) for at in range(0, size, step)]
 
 
 def _open(piece: Range) -> IO[bytes]:
-    """Open for buffered reading; gzip by the standard library, 3 times as fast as Beam's own."""
-    if CompressionTypes.detect_compression_type(piece.path) == CompressionTypes.GZIP:
-        raw = FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED)
-        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), 1 << 20)
-    return cast(IO[bytes], FileSystems.open(piece.path))
+    """Open for buffered reading; unpacked by the standard library, 3 times as fast as by Beam."""
+    packed = CompressionTypes.detect_compression_type(piece.path)
+    if packed == CompressionTypes.UNCOMPRESSED:
+        return cast(IO[bytes], FileSystems.open(piece.path))
+    raw = FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return io.BufferedReader(cast(io.RawIOBase, _UNPACK[packed](raw)), 1 << 20)
 
 
 def _lines(file: IO[bytes], piece: Range) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,9 @@ SCHEMA_VERSION = "1"
 POOLINGS = ("idf", "mean", "cls")
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 
+_METRICS = "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*"
+_RETENTION = "value divided by the reference's; NaN where that is below 0.05"
+
 
 def _column(name: str, type: pa.DataType, doc: str, unit: str = "") -> pa.Field:
     return pa.field(name, type, nullable=False, metadata={"doc": doc, "unit": unit})
@@ -46,7 +49,7 @@ EVALUATION = pa.schema(
         _column(
             "metric",
             pa.string(),
-            "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*",
+            _METRICS,
         ),
         _column("value", pa.float64(), "the metric, higher is better", "0 to 1, Spearman -1 to 1"),
         _column("low", pa.float64(), "2.5th percentile over bootstrap samples", "as value"),

@@ -37,7 +37,7 @@ def test_a_sentence_may_be_in_any_part(tmp_path):
 def test_missing_sentences_are_counted_written_and_explained(tmp_path):
     put_store(tmp_path / "t", TEXTS[:30])
     missing = tmp_path / "out" / "missing.txt"
-    message = "lacks 2 of 32 labelled sentences; .* python -m pipelines teacher --corpus .*missing"
+    message = "lacks 2 of the labelled sentences; .* python -m pipelines teacher --corpus .*missing"
     with pytest.raises(ValueError, match=message):
         models.teachers(store.open_store(tmp_path / "t"), TEXTS, missing)
     assert missing.read_text(encoding="utf-8").splitlines() == TEXTS[30:]

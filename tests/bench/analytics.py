@@ -44,8 +44,8 @@ def write(store: str, idf: str, sentence: str) -> str:
     lines = [
         "# Queries over the tables",
         "",
-        "Real output over a store of real short texts, written by",
-        "`python -m tests.bench.analytics STORE IDF SENTENCE`. Any Parquet reader will do; this is",
+        "Real output over the store that `make demo` makes, written by",
+        "`python -m tests.bench.analytics STORE IDF SENTENCE` (any Parquet reader will do). This is",
         "DuckDB, with",
         "",
         "```sql",
