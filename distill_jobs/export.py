@@ -111,7 +111,6 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     }
     _write_text(folder / "config.json", json.dumps(card, indent=2, ensure_ascii=False))
     _write_text(folder / "README.md", model_card(card))
-    shutil.rmtree(f"{folder.absolute()}.staging", ignore_errors=True)
     return card
 
 

@@ -42,6 +42,10 @@ def estimate(
     began = time.monotonic()
     prepared = [one for one in preparer.prepare(texts) if one.weights.any()]
     prepare_seconds = time.monotonic() - began
+    if not prepared:
+        raise ValueError(
+            f"the tokenizer sees nothing in {len(texts)} sentences: no characters of it"
+        )
     ids, weights = [one.token_ids for one in prepared], [one.weights for one in prepared]
     budget = config.token_budget or 2048
     embed(teacher, ids[:64], weights[:64], config.pooling, budget)  # warm up

@@ -123,7 +123,7 @@ def read_records(piece: Range) -> Iterator[Record]:
 
     Raises:
         ValueError: if a file has none of the fields, naming those that it has.
-        OSError: if a compressed file is damaged.
+        OSError: naming the file, if it cannot be read, or is compressed and damaged.
     """
     if piece.kind == "parquet":
         yield from _parquet_records(piece)
@@ -136,8 +136,8 @@ def read_records(piece: Range) -> Iterator[Record]:
                 yield from _json_records(_lines(file, piece), piece.fields)
             else:
                 yield from _tsv_records(_lines(file, piece), piece)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise OSError(f"{piece.path} cannot be unpacked: {error}") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise OSError(f"{piece.path} cannot be read: {error}") from error
 
 
 def _ranges_of(path: str, size: int, fields: tuple[str, ...], step: int) -> list[Range]:

@@ -4,6 +4,7 @@ One function for both sides: the teacher pipeline and the serving encoder call `
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import tokenizers
 
 from schemas import parts
-from schemas.fingerprint import check_same, digest
+from schemas.fingerprint import check_same, digest, file_digest
 from schemas.idf import IdfTable
 from schemas.weights import SMOOTHING, Floats, character_shares, token_weights
 from schemas.words import Segmenter, segmenter
@@ -117,20 +118,23 @@ class Preparer:
 
     def save(self, folder: str | Path) -> None:
         """Write what `load_preparer` needs: four small files, of which the last one is the seal."""
-        dictionary = self._segmenter.user_dictionary
         sink = pa.BufferOutputStream()
         pq.write_table(self.table.to_arrow(), sink, compression="zstd", write_page_checksum=True)
+        files = {"tokenizer.json": self.tokenizer_json.encode(), "idf.parquet": sink.getvalue()}
+        if self._segmenter.user_dictionary is not None:
+            files[_DICTIONARY] = self._segmenter.user_dictionary.read_bytes()
+        for name, content in files.items():
+            parts.write_bytes(content, folder, name)
         described = {
             "max_tokens": self.max_tokens,
             "smoothing": self.smoothing,
-            "user_dictionary": dictionary is not None,
             "fingerprint": self.fingerprint,
+            "sha256": {
+                name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+            },
         }
-        if dictionary is not None:
-            parts.write_bytes(dictionary.read_bytes(), folder, _DICTIONARY)
-        parts.write_bytes(self.tokenizer_json.encode(), folder, "tokenizer.json")
-        parts.write_bytes(sink.getvalue(), folder, "idf.parquet")
         parts.write_bytes(json.dumps(described, indent=2).encode(), folder, "preparer.json")
+        parts.tidy(folder)
 
 
 def load_preparer(folder: Path) -> Preparer:
@@ -141,16 +145,23 @@ def load_preparer(folder: Path) -> Preparer:
         ValueError: if a file is not what it was when it was saved, naming which.
     """
     described = json.loads((folder / "preparer.json").read_text(encoding="utf-8"))
-    words = segmenter(folder / _DICTIONARY if described["user_dictionary"] else None)
+    for name, sha256 in described["sha256"].items():
+        if file_digest(folder / name) != sha256:
+            raise ValueError(f"{folder / name} has changed since it was written")
+    dictionary = folder / _DICTIONARY if _DICTIONARY in described["sha256"] else None
     preparer = Preparer(
         read_tokenizer(folder),
-        words,
+        segmenter(dictionary),
         IdfTable.load(folder / "idf.parquet"),
         max_tokens=described["max_tokens"],
         smoothing=described["smoothing"],
     )
     check_same(preparer.fingerprint, described["fingerprint"], of=f"what {folder} holds")
     return preparer
+
+
+def _digest(content: bytes | pa.Buffer) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_tokenizer(folder: Path) -> str:

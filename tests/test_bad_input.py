@@ -221,7 +221,7 @@ def test_a_broken_gzip_is_an_input_error(tmp_path, failed):
     (tmp_path / "cut.txt.gz").write_bytes(whole[: len(whole) // 2])
     code, told = failed(idf.main, "--corpus", tmp_path / "cut.txt.gz", "--out", tmp_path / "idf")
     assert code == 74
-    assert f"{tmp_path / 'cut.txt.gz'} cannot be unpacked: Compressed file ended before" in told
+    assert f"{tmp_path / 'cut.txt.gz'} cannot be read: Compressed file ended before" in told
     assert nothing_is_visible(tmp_path / "idf")
 
 

@@ -73,7 +73,9 @@ def test_tables_without_their_rare_words_do_not_merge():
 
 def test_tables_of_different_segmenters_do_not_merge():
     other = IdfTable.from_counts({"好": 1}, 1, segmenter="other")
-    with pytest.raises(ValueError, match="cannot merge IDF tables of segmenters 'test' and 'other'"):
+    with pytest.raises(
+        ValueError, match="cannot merge IDF tables of segmenters 'test' and 'other'"
+    ):
         table_of([["好"]]).merge(other)
 
 

@@ -61,7 +61,9 @@ def test_a_range_becomes_blocks_by_id_counts_and_rejects(tmp_path):
         for row in unpack([block]).to_pylist():
             assert int(row["sentence_id"].hex()[0], 16) // 4 == partition
             assert row["sentence_id"].hex() == sentence_id(row["text"])
-    texts = sorted(text for block in blocks.values() for text in unpack([block])["text"].to_pylist())
+    texts = sorted(
+        text for block in blocks.values() for text in unpack([block])["text"].to_pylist()
+    )
     assert texts == sorted(line.decode() for line in lines[:50])
     assert tagged["counts"] == {"sentences": 50, "rejected_blank": 1, "rejected_invalid_utf8": 1}
     assert unpack([tagged["rejected"]])["reason"].to_pylist() == ["blank", "invalid_utf8"]
@@ -123,8 +125,10 @@ def test_no_rejects_make_no_table(quarantine):
 
 
 def test_rejects_are_committed_sorted_and_once(quarantine):
-    made = [reject((at, b"\xff"), source, Reason.INVALID_UTF8, "run") for source, at in
-            [("b", 3), ("a", 9), ("a", 1)]]
+    made = [
+        reject((at, b"\xff"), source, Reason.INVALID_UTF8, "run")
+        for source, at in [("b", 3), ("a", 9), ("a", 1)]
+    ]
     blocks = [pack(rejects_table(made[:1])), pack(rejects_table(made[1:]))]
     assert quarantine.commit(blocks) == 3
     assert quarantine.commit(blocks[::-1]) == 3

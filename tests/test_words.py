@@ -60,7 +60,9 @@ def test_real_sentences_are_cut_as_jieba_cuts_them(reference, sentences):
     assert [ours.words(text) for text in sentences] == [reference.lcut(text) for text in sentences]
 
 
-@pytest.mark.parametrize("line", ["LTD-BERT", "v1.2.3", "a_b", "50%", "C++", "㐀㒨", "𠮷野家", "\u9fff", "\ufa0e"])
+@pytest.mark.parametrize(
+    "line", ["LTD-BERT", "v1.2.3", "a_b", "50%", "C++", "㐀㒨", "𠮷野家", "\u9fff", "\ufa0e"]
+)
 def test_the_lines_on_which_the_two_may_differ_go_to_jieba(reference, line):
     assert _UNSAFE.search(line)
     assert segmenter().words(line) == reference.lcut(line)

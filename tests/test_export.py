@@ -1,0 +1,152 @@
+"""distill_jobs/export.py and encoder.py: what is served is what was trained, by itself."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distill_jobs.encoder import SentenceEncoder
+from distill_jobs.export import ExportConfig, export
+from distill_jobs.reader import read_group, row_groups, to_batch
+from distill_jobs.train import TrainConfig, distil
+from schemas.store import open_store
+
+FILES = ["model.safetensors", "config.json", "tokenizer.json", "idf.parquet", "preparer.json"]
+
+
+@pytest.fixture(scope="module")
+def training(small_store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("training") / "training"
+    settings = {"epochs": 8, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
+    distil(TrainConfig(store=str(small_store), out=out, embedding=8, **settings))
+    return out
+
+
+@pytest.fixture(scope="module")
+def exported(training, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "student"
+    export(ExportConfig(training=training, out=out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def encoder(exported):
+    return SentenceEncoder.load(exported)
+
+
+def test_the_encoder_gives_the_vectors_of_training_from_the_bare_text(encoder, small_store):
+    group = row_groups(open_store(small_store))[0]
+    table = read_group(group, ["text", "token_ids", "weights", "vector_idf"])
+    batch = to_batch(table, "idf", table.num_rows)
+    with torch.inference_mode():
+        expected = encoder._student.vectors(batch.ids_BT, batch.weights_BT).numpy()
+    np.testing.assert_allclose(encoder.encode(table["text"].to_pylist()), expected, atol=1e-5)
+
+
+def test_batch_size_and_order_change_no_vector(encoder, sentences):
+    whole = encoder.encode(sentences)
+    backwards = encoder.encode(sentences[::-1], batch_size=7)
+    np.testing.assert_allclose(backwards[::-1], whole, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(sentences[3:4]), whole[3:4], atol=1e-5)
+
+
+def test_a_sentence_is_cleaned_before_it_is_encoded(encoder):
+    clean, raw = encoder.encode(["今天北京天气怎么样？", "\ufeff 今天北京天气怎么样？\r\n"])
+    np.testing.assert_array_equal(clean, raw)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\u200b", "\x07"])
+def test_a_text_with_nothing_to_read_gets_the_mean_vector(encoder, text):
+    np.testing.assert_allclose(encoder.encode([text])[0], encoder._student.offset.numpy())
+
+
+@pytest.mark.parametrize("text", ["😀", "北" * 5000, "\ud800坏", "ҳ ي 한", "a\x00b", "[CLS]"])
+def test_odd_text_gets_a_finite_vector(encoder, text):
+    assert np.isfinite(encoder.encode([text])).all()
+
+
+def test_no_sentences_give_no_vectors(encoder):
+    assert encoder.encode([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaint"),
+    [("今天", "list of sentences, got the string '今天'"), ([None], "got NoneType: None")],
+)
+def test_what_is_no_list_of_strings_is_refused(encoder, texts, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        encoder.encode(texts)
+
+
+def test_an_export_serves_where_beam_ray_and_transformers_are_not_installed(exported, tmp_path):
+    script = f"""
+import sys
+for name in ("apache_beam", "ray", "transformers"):
+    sys.modules[name] = None
+from distill_jobs.encoder import SentenceEncoder
+print(SentenceEncoder.load({str(tmp_path / "moved")!r}).encode(["今天北京天气怎么样？"]).shape)
+"""
+    shutil.copytree(exported, tmp_path / "moved")
+    root = Path(__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert run.stdout == "(1, 16)\n", run.stderr
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_in_an_export_is_noticed(exported, tmp_path, name):
+    spoilt = tmp_path / "student"
+    shutil.copytree(exported, spoilt)
+    content = bytearray((spoilt / name).read_bytes())
+    at = content.index(b"sha256") + 12 if name == "config.json" else len(content) * 2 // 3
+    content[at] ^= 1
+    (spoilt / name).write_bytes(content)
+    with pytest.raises((ValueError, OSError)):
+        SentenceEncoder.load(spoilt)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_export_is_noticed(exported, tmp_path, name):
+    spoilt = tmp_path / "student"
+    shutil.copytree(exported, spoilt)
+    content = (spoilt / name).read_bytes()
+    (spoilt / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises((ValueError, OSError)):
+        SentenceEncoder.load(spoilt)
+
+
+def test_exporting_again_says_that_nothing_was_done(training, exported):
+    card = export(ExportConfig(training=training, out=exported))
+    assert card["reused"]
+
+
+def test_an_export_into_a_folder_with_something_else_is_refused(training, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="something else"):
+        export(ExportConfig(training=training, out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_is_no_training_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no training"):
+        export(ExportConfig(training=tmp_path, out=tmp_path / "student"))
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not an exported student"):
+        SentenceEncoder.load(tmp_path)
+
+
+def test_the_model_card_has_the_numbers_of_this_student(exported):
+    card = json.loads((exported / "config.json").read_text())
+    text = (exported / "README.md").read_text()
+    assert card["file_bytes"] == (exported / "model.safetensors").stat().st_size
+    assert f"{card['parameters']:,}" in text
+    assert f"{card['store_rows']:,}" in text
+    assert f"{card['validation']['spearman']:.3f}" in text
