@@ -1,4 +1,4 @@
-"""So that Beam's ``--setup_file ./setup.py`` can build the package; all else is in pyproject.toml."""
+"""So that Beam's ``--setup_file ./setup.py`` can build the package; pyproject.toml has the rest."""
 
 from setuptools import setup
 

@@ -126,7 +126,7 @@ def launch(run: Run, config: TrainConfig) -> None:
         return
     # Only here: a training in this process needs no Ray.
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
@@ -150,6 +150,7 @@ def launch(run: Run, config: TrainConfig) -> None:
             name=f"attempt-{int(time.time() * 1000)}",
             storage_path=str(Path(run.folder) / "ray"),
             failure_config=FailureConfig(max_failures=3),
+            logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
         ),
     )
     trainer.fit()

@@ -195,10 +195,11 @@ def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
         max_commit_retries=0,
     )
     while True:
+        # Look at the version first: who commits after that look makes our write fail.
+        seen = delta.version(location)
         done = committed(location, run_id)
         if done is not None:
             return done.version
-        seen = delta.version(location)
         if after not in (None, seen):
             raise Overtaken(f"{location} went from version {after} to {seen} meanwhile")
         if seen != NOT_THERE:

@@ -14,6 +14,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
+
+# The same examples each time, and no limit on the time of one: machines are shared.
+hypothesis_settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("house")
 
 DATE = "2026-01-01"
 ROWS_PER_PART = 32  # of the corpus below: 5 parts

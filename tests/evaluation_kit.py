@@ -1,4 +1,4 @@
-"""A tiny world for the evaluation tests: 32 sentences, a teacher store of width 8, labelled sets."""
+"""A tiny world for evaluation tests: 32 sentences, a teacher store of width 8, labelled sets."""
 
 from pathlib import Path
 

@@ -41,6 +41,18 @@ def failed(capsys):
     return run
 
 
+@pytest.fixture
+def teacher_flags(tmp_path, tiny_teacher, small_idf, small_corpus):
+    """Function (corpus=, idf=, teacher=) -> flags of a job that would work but for those."""
+
+    def flags(**changes) -> list[object]:
+        inputs = {"corpus": small_corpus, "idf": small_idf, "teacher": tiny_teacher, **changes}
+        found = [word for name, value in inputs.items() for word in (f"--{name}", value)]
+        return [*found, "--out", tmp_path / "store", "--date", "2026-01-01", "--dtype", "float32"]
+
+    return flags
+
+
 def quarantine_of(out) -> list[dict[str, object]]:
     location = f"{out}.quarantine"
     if not store.exists(location):
@@ -57,13 +69,6 @@ def where_and_why(rows) -> list[tuple[str, int, str]]:
 def nothing_is_visible(out) -> bool:
     """No table, and no file that a reader of the folder could take for one."""
     return not store.exists(out) and not list(out.rglob("*.parquet"))
-
-
-def teacher_flags(tmp_path, tiny_teacher, small_idf, corpus) -> list[object]:
-    return [
-        *("--corpus", corpus, "--idf", small_idf, "--teacher", tiny_teacher),
-        *("--out", tmp_path / "store", "--date", "2026-01-01", "--dtype", "float32"),
-    ]
 
 
 def test_invalid_utf8_is_quarantined_with_its_offset_and_digest(counted):
@@ -110,9 +115,9 @@ def test_an_empty_corpus_is_an_error_and_leaves_no_table(tmp_path, failed):
     assert nothing_is_visible(out)
 
 
-def test_an_empty_corpus_has_no_plan(tmp_path, failed, tiny_teacher, small_idf):
+def test_an_empty_corpus_has_no_plan(tmp_path, failed, teacher_flags):
     (tmp_path / "empty.txt").write_bytes(b"")
-    flags = teacher_flags(tmp_path, tiny_teacher, small_idf, tmp_path / "empty.txt")
+    flags = teacher_flags(corpus=tmp_path / "empty.txt")
     code, told = failed(teacher.main, *flags, "--plan")
     assert code == 65
     assert "the corpus is empty" in told
@@ -235,9 +240,9 @@ def test_traditional_script_stays_as_it_is(counted):
 
 @pytest.mark.parametrize("job", ["idf", "teacher"])
 def test_an_output_that_is_a_file_is_refused_and_left_alone(
-    tmp_path, failed, job, tiny_teacher, small_idf, small_corpus
+    tmp_path, failed, job, teacher_flags, small_corpus
 ):
-    flags = teacher_flags(tmp_path, tiny_teacher, small_idf, small_corpus)
+    flags = teacher_flags()
     if job == "idf":
         flags = ["--corpus", small_corpus, "--out", tmp_path / "store"]
     (tmp_path / "store").write_text("mine")
@@ -256,37 +261,37 @@ def test_an_output_below_a_file_is_refused(tmp_path, failed, small_corpus):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_missing_teacher_is_named(tmp_path, failed, small_idf, small_corpus):
-    flags = teacher_flags(tmp_path, tmp_path / "nowhere", small_idf, small_corpus)
+def test_a_missing_teacher_is_named(tmp_path, failed, teacher_flags):
+    flags = teacher_flags(teacher=tmp_path / "nowhere")
     code, told = failed(teacher.main, *flags)
     assert code == 74
     assert f"there is no teacher folder {tmp_path / 'nowhere'}" in told
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_idf_table_is_named(tmp_path, failed, tiny_teacher, small_corpus):
-    flags = teacher_flags(tmp_path, tiny_teacher, tmp_path / "nowhere", small_corpus)
+def test_a_missing_idf_table_is_named(tmp_path, failed, teacher_flags):
+    flags = teacher_flags(idf=tmp_path / "nowhere")
     code, told = failed(teacher.main, *flags)
     assert code == 74
     assert f"there is no table at {tmp_path / 'nowhere'}" in told
 
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_refused(
-    tmp_path, failed, make_teacher, small_idf, small_corpus
+    tmp_path, failed, make_teacher, teacher_flags
 ):
     folder = make_teacher(tmp_path / "mismatched", model_vocabulary=50)
-    code, told = failed(teacher.main, *teacher_flags(tmp_path, folder, small_idf, small_corpus))
+    code, told = failed(teacher.main, *teacher_flags(teacher=folder))
     assert code == 65
     assert "ids, the model only 50 embeddings: they do not belong together" in told
     assert nothing_is_visible(tmp_path / "store")
 
 
 def test_an_idf_table_of_another_segmenter_is_refused(
-    tmp_path, failed, count, tiny_teacher, small_corpus
+    tmp_path, failed, count, teacher_flags, small_corpus
 ):
     (tmp_path / "words.txt").write_text("天气怎么样 100 n\n", encoding="utf-8")
     count(small_corpus, out=tmp_path / "idf", user_dictionary=tmp_path / "words.txt")
-    flags = teacher_flags(tmp_path, tiny_teacher, tmp_path / "idf", small_corpus)
+    flags = teacher_flags(idf=tmp_path / "idf")
     code, told = failed(teacher.main, *flags)
     assert code == 65
     assert "the IDF table was made with segmenter" in told
@@ -295,14 +300,14 @@ def test_an_idf_table_of_another_segmenter_is_refused(
 
 
 def test_a_store_of_another_teacher_is_refused_and_left_alone(
-    tmp_path, failed, make_teacher, tiny_teacher, small_idf, small_corpus, small_store
+    tmp_path, failed, tiny_teacher, teacher_flags, small_store
 ):
     shutil.copytree(small_store, tmp_path / "store")
     other = shutil.copytree(tiny_teacher, tmp_path / "other")
     tensors = safetensors.numpy.load_file(other / "model.safetensors")
     tensors["embeddings.word_embeddings.weight"][7, 3] += 1
     safetensors.numpy.save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
-    flags = teacher_flags(tmp_path, other, small_idf, small_corpus)
+    flags = teacher_flags(teacher=other)
     code, told = failed(teacher.main, *flags, "--pooling", "idf", "mean", "cls")
     assert code == 65
     assert "was made under other conditions: teacher is '" in told
@@ -318,7 +323,7 @@ def test_a_mistyped_flag_is_a_usage_error(tmp_path, failed, small_corpus):
 
 
 def test_a_nan_of_the_teacher_names_the_sentence_and_commits_nothing(
-    tmp_path, failed, tiny_teacher, small_idf
+    tmp_path, failed, tiny_teacher, teacher_flags
 ):
     spoiled = shutil.copytree(tiny_teacher, tmp_path / "spoiled")
     tensors = safetensors.numpy.load_file(spoiled / "model.safetensors")
@@ -326,7 +331,7 @@ def test_a_nan_of_the_teacher_names_the_sentence_and_commits_nothing(
     tensors["embeddings.word_embeddings.weight"][vocabulary["雨"]] = float("nan")
     safetensors.numpy.save_file(tensors, spoiled / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "two.txt").write_text("今天天气怎么样\n明天会下雨吗\n", encoding="utf-8")
-    flags = teacher_flags(tmp_path, spoiled, small_idf, tmp_path / "two.txt")
+    flags = teacher_flags(teacher=spoiled, corpus=tmp_path / "two.txt")
     code, told = failed(teacher.main, *flags)
     assert code == 65
     assert "the teacher gives no usable idf vector for sentence" in told

@@ -1,5 +1,7 @@
 """Blocks: tables that travel as bytes, and the partitions that they go to."""
 
+import itertools
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -38,7 +40,7 @@ def test_ranges_touch_and_cover_every_id(partitions):
     ranges = [id_range(partition, partitions) for partition in range(partitions)]
     assert ranges[0][0] == "0" * 32
     assert ranges[-1][1] == "f" * 32
-    for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(ranges):
         assert int(end, 16) + 1 == int(start, 16)
 
 

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     },
     "distill_jobs": {
         *("schemas", "ray", "torch", "safetensors", "numpy", "pyarrow", "scipy", "sklearn"),
+        "threadpoolctl",
         *("matplotlib", "jinja2", "tensorboardX", "tqdm", "tyro"),
     },
 }

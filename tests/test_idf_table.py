@@ -130,7 +130,7 @@ def test_a_flipped_byte_of_a_table_is_noticed(tmp_path, small_corpus, count):
 def test_no_table_and_another_table_are_told_apart(tmp_path, small_store):
     with pytest.raises(FileNotFoundError, match="there is no table at"):
         IdfTable.load(tmp_path)
-    with pytest.raises(ValueError, match="an IDF table has one part, .* has "):
+    with pytest.raises(ValueError, match=r"an IDF table has one part, .* has "):
         IdfTable.load(small_store)
     pq.write_table(pa.table({"word": ["好"], "df": [1]}), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match=r"not an IDF table: its columns are \['word', 'df'\]"):

@@ -1,4 +1,4 @@
-"""A part: the same bytes for the same table, written whole or not at all, and no flipped bit read."""
+"""A part: the same bytes for the same table, written whole or not at all, no flipped bit read."""
 
 import hashlib
 import os

@@ -47,7 +47,7 @@ CONTENT = st.tuples(
 ).map(lambda made: ("".join(line + end for line, end in made[0]) + made[1]).encode())
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(content=CONTENT, size=st.integers(1, 40))
 @example(content="你好\n世界".encode(), size=1)
 @example(content="你好\r\n世界\r\n".encode(), size=7)

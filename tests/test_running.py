@@ -1,4 +1,4 @@
-"""Running: Beam's options are checked, its embedded runner is the default, errors come back plain."""
+"""Running: Beam's options are checked, the embedded runner is the default, errors are plain."""
 
 import apache_beam as beam
 import pytest
@@ -24,7 +24,7 @@ def test_a_runner_that_is_asked_for_is_used(name):
 @pytest.mark.parametrize("name", ["DaskRunner", "dask", "apache_beam.runners.dask.DaskRunner"])
 def test_the_dask_runner_is_refused(name):
     with pytest.raises(
-        ValueError, match="DaskRunner loses tagged outputs .* use FnApiRunner, Flink"
+        ValueError, match=r"DaskRunner loses tagged outputs .* use FnApiRunner, Flink"
     ):
         beam_options([f"--runner={name}"])
 

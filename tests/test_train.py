@@ -1,4 +1,4 @@
-"""distill_jobs/train.py, loop.py, preflight.py: a training is one thing, however often it is begun."""
+"""train.py, loop.py, preflight.py: a training is one thing, however often it is begun."""
 
 import dataclasses
 import json

@@ -1,11 +1,11 @@
-"""Token weights against a slow and obvious oracle, and the properties that every change must keep."""
+"""Token weights against a slow and obvious oracle, and what every change must keep."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.idf import IdfTable
@@ -101,7 +101,6 @@ def test_a_character_cut_into_several_tokens_counts_in_each_of_them():
     assert weights.tolist() == pytest.approx([1 / 3] * 3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(ALPHABET, max_size=80), min_size=1, max_size=6))
 def test_weights_are_shares_and_special_tokens_have_none(preparer, texts):
     for one in preparer.prepare(texts):
@@ -113,7 +112,6 @@ def test_weights_are_shares_and_special_tokens_have_none(preparer, texts):
             assert (inner > 0).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(ALPHABET, max_size=40), min_size=2, max_size=6), st.randoms())
 def test_neighbours_and_their_order_change_no_bit(preparer, texts, random):
     alone = [preparer.prepare([text])[0] for text in texts]
@@ -146,7 +144,6 @@ def test_smoothing_must_be_positive(smoothing):
         token_weights(np.array([1.0]), np.array([[0, 1]]), np.array([False]), smoothing)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 5), st.integers(0, 2**31))
 def test_numpy_torch_and_a_loop_pool_alike(sentences, tokens, width, seed):
     rng = np.random.default_rng(seed)

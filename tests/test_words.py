@@ -10,7 +10,10 @@ from schemas.text import clean
 from schemas.words import _UNSAFE, Segmenter, segmenter
 
 # What people type, and what lies at the borders of jieba's rules.
-HAN = "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年天气北京"
+HAN = (
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要"
+    "就出会可也你对生能而子那得于着下自之年天气北京"
+)
 TRADITIONAL = "館開嗎請問臺灣氣麼樣龘靐齉爩"
 RARE = "㐀㒨䶵䶿鿕\u9fd6\u9fff\ufa0e\ufa11\U00020bb7\U0002a6d6\U00030000一龥"
 ASCII = "".join(map(chr, range(0x20, 0x7F)))

@@ -1,4 +1,4 @@
-"""Write docs/analytics.md: queries over a store and an IDF table, with what DuckDB really answers.
+"""Write docs/analytics.md: queries over a store and an IDF table, and what DuckDB answers.
 
 python -m tests.bench.analytics work/teacher work/idf '今天天气怎么样' > docs/analytics.md
 """
