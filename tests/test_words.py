@@ -1,6 +1,8 @@
 """Words: jieba is the reference, and jieba-rs serves only lines on which it is the same."""
 
+import itertools
 import random
+from pathlib import Path
 
 import jieba
 import pytest
@@ -56,6 +58,19 @@ def test_every_character_of_the_basic_plane_is_cut_as_jieba_cuts_it(reference):
     lines = [line for line in map(clean, lines) if line]
     different = [line for line in lines if ours.words(line) != reference.lcut(line)]
     assert different == []
+
+
+def test_1500_lines_of_dictionary_words_are_cut_as_jieba_cuts_them(reference):
+    dictionary = Path(jieba.__file__).with_name("dict.txt").read_text("utf-8").splitlines()
+    words, frequencies, _ = zip(*(line.split(" ") for line in dictionary), strict=True)
+    rng = random.Random(13)
+    common = itertools.accumulate(map(int, frequencies))
+    weighted = {"cum_weights": list(common)}
+    draws = [weighted, {}] * 750
+    lines = ["".join(rng.choices(words, k=rng.randrange(1, 7), **how)) for how in draws]
+    ours = segmenter()
+    assert [line for line in lines if ours.words(line) != reference.lcut(line)] == []
+    assert sum(not ours._is_unsafe(line) for line in lines) > 1200
 
 
 def test_real_sentences_are_cut_as_jieba_cuts_them(reference, sentences):
