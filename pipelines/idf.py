@@ -38,7 +38,7 @@ from schemas.idf import IdfTable
 from schemas.text import CLEANING
 from schemas.words import segmenter
 
-_SENTENCE_PARTITIONS = 64
+_SENTENCES_A_PARTITION = 100_000  # a word is sent on once per partition that has it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,8 +120,9 @@ def build(
     pipeline = beam.Pipeline(options=options)
     ranges = pipeline | "Ranges" >> beam.Create(inputs.ranges) | "Spread" >> beam.Reshuffle()
     if config.deduplicate:
+        partitions = max(1, inputs.sentences // _SENTENCES_A_PARTITION)
         read = ranges | "ReadSentences" >> beam.ParDo(
-            ReadSentences(_SENTENCE_PARTITIONS, run_id)
+            ReadSentences(partitions, run_id)
         ).with_outputs("counts", "rejected", main="sentences")
         counted = (
             read.sentences

@@ -6,11 +6,13 @@ compressed. A record is an offset and the raw value: bytes of a line, or a strin
 
 import bz2
 import dataclasses
+import functools
 import gzip
 import io
 import json
 import lzma
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
@@ -172,14 +174,14 @@ def _lines(file: IO[bytes], piece: Range) -> Iterator[tuple[int, bytes]]:
         # Step back one byte: if it ends a line, the line at `start` is ours.
         file.seek(piece.start - 1)
         at = piece.start - 1 + sum(map(len, _one_line(file)))
-    while piece.stop < 0 or at < piece.stop:
-        line = file.readline(MAX_LINE_BYTES + 2)
-        if not line:
+    stop = piece.stop if piece.stop >= 0 else sys.maxsize
+    for line in iter(functools.partial(file.readline, MAX_LINE_BYTES + 2), b""):
+        if at >= stop:
             return
-        start, at = at, at + len(line)
+        yield at, line
+        at += len(line)
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             at += sum(map(len, _one_line(file)))
-        yield start, line
 
 
 def _one_line(file: IO[bytes]) -> Iterator[bytes]:

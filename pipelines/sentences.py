@@ -41,13 +41,14 @@ class ReadSentences(beam.DoFn):
         rejected: list[tuple[str, int, str, int, str, str]] = []
         counts: Counts = collections.Counter()
         held: list[Sentence] = []
+        source = piece.source
         for text, reason, record in clean_records(read_records(piece)):
             if reason is None:
                 counts["sentences"] += 1
-                held.append((content_id(text), text, piece.source, record[0]))
+                held.append((content_id(text), text, source, record[0]))
             else:
                 counts[f"rejected_{reason}"] += 1
-                rejected.append(reject(record, piece.source, reason, self._run_id))
+                rejected.append(reject(record, source, reason, self._run_id))
             if len(held) == BLOCK_ROWS:
                 yield from self._blocks(held)
                 held = []
