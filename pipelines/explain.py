@@ -45,7 +45,7 @@ def explain(config: ExplainConfig) -> dict[str, object]:
     idf = table.lookup()
     tokens = preparer.tokens(prepared.token_ids.tolist())
     if sys.stdout.isatty():
-        longest = max(prepared.weights)
+        longest = max(prepared.weights) or 1.0
         for token, weight in zip(tokens, prepared.weights, strict=True):
             sys.stdout.write(f"{token:>10} {weight:.3f} {'#' * round(40 * weight / longest)}\n")
     return {

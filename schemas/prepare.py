@@ -117,7 +117,7 @@ class Preparer:
         return [str(self._tokenizer.id_to_token(one)) for one in ids]
 
     def save(self, folder: str | Path) -> None:
-        """Write what `load_preparer` needs: four small files, of which the last one is the seal."""
+        """Write what `load_preparer` needs: its files, and last the one with their digests."""
         sink = pa.BufferOutputStream()
         pq.write_table(self.table.to_arrow(), sink, compression="zstd", write_page_checksum=True)
         files = {"tokenizer.json": self.tokenizer_json.encode(), "idf.parquet": sink.getvalue()}
@@ -158,10 +158,6 @@ def load_preparer(folder: Path) -> Preparer:
     )
     check_same(preparer.fingerprint, described["fingerprint"], of=f"what {folder} holds")
     return preparer
-
-
-def _digest(content: bytes | pa.Buffer) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_tokenizer(folder: Path) -> str:

@@ -36,8 +36,8 @@ QUARANTINE = pa.schema(
         _column("source", pa.string(), "file the record came from"),
         _column("offset", pa.int64(), "first byte after decompression; row number in Parquet"),
         _column("reason", pa.string(), "why it is not a sentence: a name of schemas.text.Reason"),
-        _column("length", pa.int64(), "size of the record", "bytes"),
-        _column("sha256", pa.string(), "digest of the record; the text itself is not kept", "hex"),
+        _column("length", pa.int64(), "size of the record; 65,538 if it is longer", "bytes"),
+        _column("sha256", pa.string(), "digest of that; the text itself is not kept", "hex"),
         _column("run_id", pa.string(), "the run that rejected it"),
     ]
 )
