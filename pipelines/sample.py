@@ -222,9 +222,14 @@ def _say(grammar: Grammar, template: Template, rng: random.Random) -> str:
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as lines of tab-separated fields, whole or not at all."""
+    """Write rows as lines of tab-separated fields, whole or not at all.
+
+    A file that says the same already keeps its time of change, by which later jobs know it.
+    """
+    content = "".join("\t".join(row) + "\n" for row in rows).encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.tmp")
-    text = "".join("\t".join(row) + "\n" for row in rows)
-    beside.write_text(text, encoding="utf-8", newline="\n")
+    beside.write_bytes(content)
     os.replace(beside, path)

@@ -157,3 +157,9 @@ def test_templates_that_cannot_give_so_many_rows_are_an_error():
 def test_a_corpus_of_no_sentences_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1, got 0"):
         SampleConfig(out=tmp_path, sentences=0)
+
+
+def test_writing_the_sample_again_leaves_its_files_untouched(sample):
+    before = {name: (sample / name).stat().st_mtime_ns for name in FILES}
+    write_sample(SampleConfig(out=sample))
+    assert {name: (sample / name).stat().st_mtime_ns for name in FILES} == before
