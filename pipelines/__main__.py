@@ -6,7 +6,8 @@ import os
 import sys
 
 # A thread that waits must sleep, not spin: on a shared machine two spinning threads made a training
-# step 28 times as slow (docs/decisions.md). OpenMP reads this when torch is first imported.
+# step up to 26 times as slow (docs/decisions.md).
+# OpenMP reads this when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 JOBS = {
