@@ -21,7 +21,7 @@ from distill_jobs.student import Student, StudentConfig, parameters
 from distill_jobs.train import read_run
 from schemas.command import run_job
 from schemas.fingerprint import check_same, digest, file_digest
-from schemas.prepare import load_preparer
+from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
 
 
@@ -79,11 +79,12 @@ def export(config: ExportConfig) -> dict[str, object]:
 def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[str, Any]:
     """Fill the folder; returns the card."""
     store = open_store(run["store"], run["store_version"])
-    preparer = load_preparer(Path(f"{run['store']}.preparer"))
+    folder_of_preparer = preparer_folder(run["store"], store.fingerprint)
+    preparer = load_preparer(Path(folder_of_preparer))
     check_same(
         preparer.fingerprint,
         {key: store.fingerprint[key] for key in preparer.fingerprint},
-        of=f"{run['store']}.preparer",
+        of=folder_of_preparer,
     )
     student = Student(StudentConfig(**run["student"]))
     checkpoint.load_student(path, student)

@@ -57,13 +57,21 @@ class Progress:
         bar.close()
 
     def _count(self) -> tuple[int, int]:
-        """Rows of finished and of all prepared shards."""
+        """Rows of finished parts, by their records, and of all prepared shards."""
         files, folder = parts.filesystem(self._staging)
         selector = fs.FileSelector(folder, allow_not_found=True)
-        names = {info.base_name for info in files.get_file_info(selector)}
-        shards = {name.removesuffix(".prepared") for name in names if name.endswith(".prepared")}
-        for name in shards - self._rows.keys():
-            with files.open_input_file(f"{folder}/{name}.prepared") as file:
-                self._rows[name] = pq.read_metadata(file).num_rows
-        done = sum(self._rows[name] for name in shards if f"{name}.json" in names)
-        return done, sum(self._rows[name] for name in shards)
+        for info in files.get_file_info(selector):
+            name = info.base_name
+            if name in self._rows:
+                continue
+            if name.endswith(".prepared"):
+                with files.open_input_file(info.path) as file:
+                    self._rows[name] = pq.read_metadata(file).num_rows
+            elif name.endswith(".json"):
+                record = json.loads(parts.read_bytes(f"{self._staging}/{name}"))
+                self._rows[name] = record["part"]["rows"]
+        rows = {
+            suffix: sum(count for name, count in self._rows.items() if name.endswith(suffix))
+            for suffix in (".json", ".prepared")
+        }
+        return rows[".json"], rows[".prepared"]

@@ -31,17 +31,19 @@ Record = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A prepared shard, waiting for the teacher; this is what crosses Beam.
+    """Prepared sentences, waiting for the teacher; this is what crosses Beam.
 
     Attributes:
-        name: the part's file name without suffix; tells partition and content.
+        name: the part's file name without suffix; tells content.
+        partition: the range of ids that it begins with.
         rows: sentences in it.
-        tokens: tokens in it.
+        prepared: staging files that hold them, in the order of their ids.
     """
 
     name: str
+    partition: int
     rows: int
-    tokens: int
+    prepared: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +123,29 @@ def prepare_shard(
     table = table.append_column("token_ids", _lists([prepared[i].token_ids for i in kept], schema))
     table = table.append_column("weights", _lists([prepared[i].weights for i in kept], schema))
     parts.write(table, target.staging, f"{name}.prepared")
-    tokens = sum(len(prepared[index].token_ids) for index in kept)
-    return Shard(name, len(kept), tokens), {"new": -len(empty)}, empty
+    return Shard(name, partition, len(kept), (name,)), {"new": -len(empty)}, empty
+
+
+def join_small(shards: Iterable[Shard], rows: int) -> list[Shard]:
+    """Join neighbouring shards while they stay within `rows` sentences.
+
+    A night's few new sentences are spread over all ranges of ids: 10,000 over 28 parts cost 22 % of
+    padding and 28 files.
+
+    >>> a, b, c = (Shard(f"part-{i}", i, 2, (f"part-{i}",)) for i in range(3))
+    >>> [(one.partition, one.rows, one.prepared) for one in join_small([c, a, b], rows=4)]
+    [(0, 4, ('part-0', 'part-1')), (2, 2, ('part-2',))]
+    """
+    joined: list[Shard] = []
+    for shard in sorted(shards, key=lambda one: one.partition):
+        last = joined[-1] if joined else None
+        if last is None or last.rows + shard.rows > rows:
+            joined.append(shard)
+            continue
+        prepared = last.prepared + shard.prepared
+        name = f"part-{last.partition:05d}-{digest(prepared)}"
+        joined[-1] = Shard(name, last.partition, last.rows + shard.rows, prepared)
+    return joined
 
 
 def _lists(rows: list[npt.NDArray[Any]], schema: pa.Schema) -> pa.Array:
@@ -152,7 +175,8 @@ def embed_shard(shard: Shard, teacher: Teacher, target: Target, token_budget: in
         ValueError: if the teacher gives a NaN, an infinity or a zero vector; nothing is written.
     """
     began = time.monotonic()
-    prepared = parts.read(parts.join(target.staging, f"{shard.name}.prepared"))
+    paths = [parts.join(target.staging, f"{name}.prepared") for name in shard.prepared]
+    prepared = pa.concat_tables([parts.read(path) for path in paths])
     token_ids = _rows(prepared["token_ids"])
     weights = _rows(prepared["weights"])
     embedded = embed(teacher, token_ids, weights, target.poolings, token_budget)

@@ -22,11 +22,12 @@ from pipelines.progress import Progress
 from pipelines.reading import Inputs, plan_ranges
 from pipelines.running import beam_options, run
 from pipelines.sentences import Quarantine, ReadSentences, total
-from pipelines.shards import Target
+from pipelines.shards import Target, join_small
 from pipelines.teacher_steps import EmbedShards, PrepareShards, Tools, commit_run, judge
 from schemas import parts, store, tables
 from schemas.command import run_job
 from schemas.fingerprint import digest
+from schemas.prepare import preparer_folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,13 +136,14 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
         vector_dtype=config.vector_dtype,
         keep_text=config.keep_text,
     )
-    tools.preparer().save(f"{config.out}.preparer")
+    preparer = preparer_folder(config.out, fingerprint)
+    tools.preparer().save(preparer)
     with Progress(target.staging, "sentences"):
         run(build(config, inputs, tools, target, options))
     done = store.committed(config.out, run_id)
     assert done is not None
     parts.remove_folder(target.staging)
-    for location in (config.out, f"{config.out}.quarantine", f"{config.out}.preparer"):
+    for location in (config.out, f"{config.out}.quarantine", preparer):
         parts.tidy(location)
     return {**done.summary, "store": config.out, "version": done.version, "already_done": False}
 
@@ -204,6 +206,8 @@ def build(
     embed_step = beam.ParDo(EmbedShards(tools, target, config.token_budget), AsSingleton(counts))
     records = (
         prepared.shards
+        | "AllShards" >> ToList()
+        | "JoinSmall" >> beam.FlatMap(join_small, config.rows_per_part)
         | "SpreadShards" >> beam.Reshuffle()
         | "EmbedShards" >> embed_step.with_resource_hints(**resource_hints(config))
         | "Records" >> ToList()

@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 import tokenizers
 
 from schemas import parts
-from schemas.fingerprint import check_same, digest, file_digest
+from schemas.fingerprint import Fingerprint, check_same, digest, file_digest
 from schemas.idf import IdfTable
 from schemas.weights import SMOOTHING, Floats, character_shares, token_weights
 from schemas.words import Segmenter, segmenter
 
 _DICTIONARY = "user_dictionary.txt"
+_FINGERPRINT = (
+    *("cleaning", "segmenter", "idf", "tokenizer", "vocabulary", "max_tokens", "smoothing"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +138,12 @@ class Preparer:
         }
         parts.write_bytes(json.dumps(described, indent=2).encode(), folder, "preparer.json")
         parts.tidy(folder)
+
+
+def preparer_folder(location: str, fingerprint: Fingerprint) -> str:
+    """Where a store keeps the preparer of its rows; older versions may have had another one."""
+    own = {name: fingerprint[name] for name in _FINGERPRINT}
+    return parts.join(f"{location}.preparer", digest(own))
 
 
 def load_preparer(folder: Path) -> Preparer:

@@ -138,7 +138,8 @@ def test_nothing_but_parts_and_the_log_stays_in_the_folder(tmp_path, embed, sent
 
 def test_the_folder_beside_the_store_prepares_as_the_store_was_prepared(tmp_path, embed, sentences):
     embed(write(tmp_path / "c.txt", sentences[:20]), out=tmp_path / "store")
-    preparer = load_preparer(tmp_path / "store.preparer")
+    (folder,) = (tmp_path / "store.preparer").iterdir()
+    preparer = load_preparer(folder)
     rows = rows_of(tmp_path / "store")
     for row, one in zip(rows, preparer.prepare([row["text"] for row in rows]), strict=True):
         assert row["token_ids"] == one.token_ids.tolist()

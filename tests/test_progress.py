@@ -17,8 +17,9 @@ def prepare(staging, name, rows):
     )
 
 
-def finish(staging, name):
-    parts.write_bytes(b"{}", staging, f"{name}.json")
+def finish(staging, name, rows):
+    record = {"part": {"rows": rows}}
+    parts.write_bytes(json.dumps(record).encode(), staging, f"{name}.json")
 
 
 def test_rows_of_finished_and_of_all_shards_are_counted(tmp_path):
@@ -28,11 +29,10 @@ def test_rows_of_finished_and_of_all_shards_are_counted(tmp_path):
     prepare(staging, "part-1", 30)
     prepare(staging, "part-2", 12)
     assert watched._count() == (0, 42)
-    finish(staging, "part-2")
+    finish(staging, "part-2", 12)
     assert watched._count() == (12, 42)
     prepare(staging, "part-3", 8)
-    finish(staging, "part-1")
-    finish(staging, "part-3")
+    finish(staging, "part-1-joined-with-3", 38)
     assert watched._count() == (50, 50)
 
 
@@ -40,7 +40,6 @@ def test_other_files_of_the_staging_folder_do_not_count(tmp_path):
     staging = str(tmp_path / "store.staging" / "run")
     prepare(staging, "part-1", 3)
     parts.write_bytes(b"x", staging, "half.tmp")
-    finish(staging, "part-of-another")
     assert Progress(staging, "sentences")._count() == (0, 3)
 
 
@@ -54,7 +53,7 @@ def test_a_log_gets_json_lines(tmp_path, quick, capsys):
     staging = str(tmp_path / "store.staging" / "run")
     prepare(staging, "part-1", 30)
     prepare(staging, "part-2", 12)
-    finish(staging, "part-1")
+    finish(staging, "part-1", 30)
     with Progress(staging, "sentences"):
         time.sleep(0.3)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.blocks import pack
+from pipelines.blocks import id_partition, pack
 from pipelines.embedding import Teacher, find_teacher
 from pipelines.sentences import content_id, sentences_table
 from pipelines.shards import (
     Shard,
     Target,
     embed_shard,
+    join_small,
     new_sentences,
     part_of,
     prepare_shard,
@@ -100,11 +101,26 @@ def test_sentences_of_a_version_after_the_base_still_count_as_new(
 def test_a_shard_is_named_by_partition_and_content(tmp_path, preparer, target):
     shard = prepared(TEXTS, preparer, target)
     assert shard.name.startswith("part-00000-")
-    assert (shard.rows, shard.tokens) == (5, sum(len(p.token_ids) for p in preparer.prepare(TEXTS)))
+    assert (shard.rows, shard.partition, shard.prepared) == (5, 0, (shard.name,))
     assert prepared(TEXTS[::-1], preparer, target) == shard
     assert prepared(TEXTS[:4], preparer, target).name != shard.name
     other = target_in(tmp_path, fingerprint={"made": "otherwise"})
     assert prepared(TEXTS, preparer, other).name != shard.name
+
+
+def test_a_part_of_joined_shards_holds_the_rows_of_all_in_order(preparer, teacher, target):
+    shards = []
+    for partition in range(4):
+        of_range = [text for text in TEXTS if id_partition(content_id(text), 4) == partition]
+        if of_range:
+            rows, _ = new_sentences(blocks_of(of_range), partition, 4, target)
+            shards.append(prepare_shard(rows, partition, preparer, target)[0])
+    (joined,) = join_small(shards[::-1], 5)
+    part = part_of(embed_shard(joined, teacher, target, 512))
+    ids = parts.read(parts.join(target.location, part.path))["sentence_id"].to_pylist()
+    assert ids == sorted(content_id(text).hex() for text in TEXTS)
+    assert len(shards) > 1
+    assert sum(one.rows for one in join_small(shards, 1)) == 5
 
 
 def test_rows_without_tokens_are_left_out_and_told(preparer, target):
@@ -141,8 +157,9 @@ def test_a_finished_shard_leaves_a_record_and_an_unfinished_one_none(preparer, t
     assert record_of(shard, target) is None
     record = embed_shard(shard, teacher, target, 512)
     assert record_of(shard, target) == json.loads(json.dumps(record))
-    assert record["tokens"] == shard.tokens
-    assert record["padded_tokens"] >= shard.tokens
+    tokens = sum(len(one.token_ids) for one in preparer.prepare(TEXTS))
+    assert record["tokens"] == tokens
+    assert record["padded_tokens"] >= tokens
     assert part_of(record_of(shard, target)) == part_of(record)
 
 
