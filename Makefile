@@ -5,7 +5,7 @@ TORCH_BACKEND ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster check format docs bench clean
+.PHONY: help setup demo test test-faults test-cluster check format docs bench clean
 
 help:  ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ demo: setup  ## run the whole job on the bundled sample: corpus to evaluation re
 
 test: setup  ## run the tests that need no cluster
 	$(BIN)/python -m pytest -q
+
+test-faults: setup  ## crash, starve and corrupt everything; write the table in docs/reliability.md
+	@mkdir -p work
+	$(BIN)/python -m pytest -q -m faults tests/faults --junitxml=work/faults.xml
+	$(BIN)/python -m tests.faults.table work/faults.xml docs/reliability.md
 
 test-cluster: setup  ## run the tests that start a Ray cluster and kill its workers
 	$(BIN)/python -m pytest -q -m cluster

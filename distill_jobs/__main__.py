@@ -1,8 +1,9 @@
 """Run a distillation job: ``python -m distill_jobs train --store ... --out ...``."""
 
-import importlib
 import os
 import sys
+
+from schemas.command import choose
 
 # A thread that waits must sleep, not spin: on a shared machine two spinning threads made a training
 # step up to 26 times as slow (docs/decisions.md).
@@ -19,16 +20,7 @@ JOBS = {
 
 def main(argv: list[str]) -> None:
     """Hand the rest of the command line to the named job."""
-    if argv and argv[0] in JOBS:
-        importlib.import_module(f"distill_jobs.{argv[0]}").main(argv[1:])
-        return
-    listing = "\n".join(f"  {job:10}{purpose}" for job, purpose in JOBS.items())
-    usage = f"usage: python -m distill_jobs JOB [flags]\n\njobs:\n{listing}\n"
-    if argv and argv[0] in ("-h", "--help"):
-        sys.stdout.write(usage)
-        return
-    sys.stderr.write(usage)
-    raise SystemExit(64)
+    choose(JOBS, "distill_jobs.", argv)
 
 
 if __name__ == "__main__":

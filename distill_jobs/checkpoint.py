@@ -2,7 +2,7 @@
 
 Ray Train 2.60 keeps reloading a truncated checkpoint until its retries run out; here the newest
 *valid* one wins. A folder ``step-00000500`` is written aside and renamed; its ``state.json`` holds
-the sha256 of the other files.
+the sha256 of the other files, and a digest of what it says itself.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from schemas.fingerprint import file_digest
+from schemas.fingerprint import digest, file_digest
 
 _FILES = ("student.safetensors", "optimizer.safetensors")
 KEEP = 3
@@ -46,7 +46,7 @@ def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, sta
         optimizer: AdamW.
         state: goes into ``state.json``.
     """
-    target = folder / f"step-{state.step:08d}"
+    target = folder / _name(state.step)
     aside = folder / f".{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
@@ -54,6 +54,7 @@ def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, sta
     safetensors.torch.save_file(_flatten(optimizer), aside / _FILES[1])
     digests = {name: file_digest(aside / name) for name in _FILES}
     described = {**dataclasses.asdict(state), "sha256": digests}
+    described["digest"] = digest(described)
     (aside / "state.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
     for path in aside.iterdir():
         _sync(path)
@@ -63,6 +64,10 @@ def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, sta
     for old in sorted(folder.glob("step-*"))[:-KEEP]:
         shutil.rmtree(old)
     return target
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
@@ -79,11 +84,15 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
 def find_fault(path: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None."""
     try:
-        digests = json.loads((path / "state.json").read_text(encoding="utf-8"))["sha256"]
+        described = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        digests = described["sha256"]
+        written = described.pop("digest", None)
+        if written not in (None, digest(described)) or path.name != _name(described["step"]):
+            return f"{path / 'state.json'} has changed since it was written"
         for name in _FILES:
             if file_digest(path / name) != digests[name]:
                 return f"{path / name} has changed since it was written"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"{path} is not a whole checkpoint: {error}"
     return None
 

@@ -100,6 +100,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
         texts = models.all_texts(without_overlaps(sets, trained))
         models.ask_for(texts, missing, config.teacher_store)
     teacher_store = store.open_store(config.teacher_store)
+    teacher_store.verify()
     fingerprint = _fingerprint(config, sets, teacher_store)
     run_id = digest([fingerprint, _identity(config, trained)])
     done = store.committed(table, run_id)

@@ -19,8 +19,10 @@ import safetensors.torch
 from distill_jobs import checkpoint
 from distill_jobs.student import Student, StudentConfig, parameters
 from distill_jobs.train import read_run
-from schemas.command import run_job
+from schemas.code_version import code_version
+from schemas.command import redact, run_job
 from schemas.fingerprint import check_same, digest, file_digest
+from schemas.pins import pin
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
 
@@ -70,6 +72,7 @@ def export(config: ExportConfig) -> dict[str, object]:
     try:
         card = _write(aside, run, path, name)
         aside.rename(config.out)
+        pin(run["store"], run["store_version"], config.out)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -116,12 +119,15 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
 
 
 def _about_store(store: Store) -> dict[str, object]:
-    """What the card says of the store and its teacher."""
+    """What the card says of the store and its teacher; its runs name their inputs themselves."""
     runs = [commit.summary for commit in store.commits]
     seconds = sum(float(str(run["teacher_seconds"])) for run in runs)
     return {
-        "store": store.location,
+        "code": code_version(),
+        "store": redact(store.location),
         "store_version": store.version,
+        "store_fingerprint": digest(dict(store.fingerprint)),
+        "store_run_ids": [commit.run_id for commit in store.commits],
         "store_rows": store.rows,
         "teacher_name": runs[-1]["teacher"],
         "teacher_bytes": runs[-1]["teacher_bytes"],

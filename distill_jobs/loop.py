@@ -25,6 +25,7 @@ from distill_jobs.reader import Batch, Plan, batches, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig
 from distill_jobs.validation import held_out_batches, validate
 from schemas.store import open_store
+from schemas.vectors import Decoder, open_decoder
 
 LOG_EVERY = 50  # steps
 
@@ -74,6 +75,10 @@ class Run:
         size = self.batch_size
         return Plan(training, streams=self.streams, batch=size, seed=self.seed, epoch=epoch)
 
+    def decoder(self) -> Decoder:
+        """What reads the target vectors."""
+        return open_decoder(open_store(self.store, self.store_version), self.pooling)
+
 
 def new_student(run: Run) -> Student:
     """The student as it is before the first step: seeded, or a copy of the warm start."""
@@ -104,7 +109,7 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
     _, held = hold_out(
         row_groups(open_store(run.store, run.store_version)), run.validation_rows, run.seed
     )
-    held_out = held_out_batches(held, run.pooling) if rank == 0 else []
+    held_out = held_out_batches(held, run.decoder()) if rank == 0 else []
     per_epoch = run.plan(0).steps
     total = per_epoch * run.epochs
     log = _Log(Path(run.folder)) if rank == 0 else None
@@ -175,10 +180,11 @@ def _all_batches(
     run: Run, start: int, per_epoch: int, rank: int, world: int
 ) -> Iterator[tuple[int, Batch]]:
     """Steps, counted over all epochs, with this worker's share of their batches."""
+    decoder = run.decoder()
     for epoch in range(start // per_epoch, run.epochs):
         first = max(start - epoch * per_epoch, 0)
         shares = batches(
-            run.plan(epoch), run.pooling, rank=rank, world=world, streams=run.streams, start=first
+            run.plan(epoch), decoder, rank=rank, world=world, streams=run.streams, start=first
         )
         for offset, batch in enumerate(shares):
             yield epoch * per_epoch + first + offset, batch

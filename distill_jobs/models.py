@@ -23,6 +23,7 @@ from distill_jobs.tasks import LabelledSet
 from schemas import parts, tables
 from schemas.store import Store
 from schemas.text import sentence_id
+from schemas.vectors import Decoder, open_decoder, poolings
 
 BASELINE = "baseline/tfidf"
 BASELINE_WIDTH = 256
@@ -104,7 +105,7 @@ def _checked(model: Model, texts: Sequence[str]) -> Floats:
 
 
 def teachers(store: Store, texts: Sequence[str], missing: Path) -> list[Model]:
-    """One model per ``vector_<pooling>`` column of a teacher store.
+    """One model per pooling of a teacher store.
 
     Args:
         store: holds the labelled sentences.
@@ -114,16 +115,15 @@ def teachers(store: Store, texts: Sequence[str], missing: Path) -> list[Model]:
     Raises:
         ValueError: if the store lacks texts, saying how many and how to add them.
     """
-    columns = _vector_columns(store)
+    decoders = _decoders(store)
     ids = pa.array([sentence_id(text) for text in texts], pa.string())
-    held_N, vectors = _look_up(store, ids, columns)
+    held_N, vectors = _look_up(store, ids, decoders)
     if not held_N.all():
         lacking = [text for text, held in zip(texts, held_N, strict=True) if not held]
-        poolings = [column.removeprefix("vector_") for column in columns]
-        ask_for(lacking, missing, store.location, poolings)
+        ask_for(lacking, missing, store.location, [one.pooling for one in decoders])
     return [
-        Model(f"teacher/{column.removeprefix('vector_')}", Vectors(texts, vectors_NH).of)
-        for column, vectors_NH in vectors.items()
+        Model(f"teacher/{pooling}", Vectors(texts, vectors_NH).of)
+        for pooling, vectors_NH in vectors.items()
     ]
 
 
@@ -146,18 +146,19 @@ def ask_for(
     )
 
 
-def _vector_columns(store: Store) -> list[str]:
+def _decoders(store: Store) -> list[Decoder]:
     schema = store.dataset().schema
-    columns = [name for name in schema.names if name.startswith("vector_")]
-    if not columns:
+    found = [open_decoder(store, pooling) for pooling in poolings(schema)]
+    if not found:
         raise ValueError(f"{store.location} is no teacher store: its columns are {schema.names}")
-    return columns
+    return found
 
 
 def _look_up(
-    store: Store, ids: pa.Array, columns: list[str]
+    store: Store, ids: pa.Array, decoders: list[Decoder]
 ) -> tuple[npt.NDArray[np.bool_], dict[str, Floats]]:
-    """Which ids the store has, and their vectors per column; parts are read one at a time."""
+    """Which ids the store has, and their vectors per pooling; parts are read one at a time."""
+    columns = [name for one in decoders for name in one.columns]
     held_N = np.zeros(len(ids), dtype=np.bool_)
     vectors: dict[str, Floats] = {}
     low, high = pc.min_max(ids).values() if len(ids) else ("", "")
@@ -169,19 +170,13 @@ def _look_up(
         mask = wanted.is_valid()
         rows, hits = wanted.filter(mask).to_numpy(), table.filter(mask)
         held_N[rows] = True
-        for column in columns if len(rows) else ():
-            found_NH = _matrix(hits[column])
+        for one in decoders if len(rows) else ():
+            found_NH = one.decode(hits)
             matrix_NH = vectors.setdefault(
-                column, np.zeros((len(ids), found_NH.shape[1]), dtype=np.float32)
+                one.pooling, np.zeros((len(ids), found_NH.shape[1]), dtype=np.float32)
             )
             matrix_NH[rows] = found_NH
     return held_N, vectors
-
-
-def _matrix(column: pa.ChunkedArray) -> Floats:
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix_NH: Floats = flat.astype(np.float32).reshape(len(column), -1)
-    return matrix_NH
 
 
 def student(argument: str) -> Model:

@@ -15,6 +15,7 @@ from distill_jobs.reader import Group, hold_out, read_group, row_groups
 from distill_jobs.student import StudentConfig, parameters
 from schemas.fingerprint import check_same
 from schemas.store import Store, open_store
+from schemas.vectors import Decoder, open_decoder
 
 if TYPE_CHECKING:
     from distill_jobs.train import TrainConfig
@@ -46,7 +47,7 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
     store = open_store(config.store, config.store_version)
     check_column(store, config.pooling)
     training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
-    offset, scale = standard(training, config.pooling)
+    offset, scale = standard(training, open_decoder(store, config.pooling))
     shape = StudentConfig(
         kind=config.student,
         vocabulary=int(store.fingerprint["vocabulary"]),
@@ -98,24 +99,23 @@ def check_column(store: Store, pooling: str) -> None:
         )
 
 
-def standard(groups: Sequence[Group], pooling: str) -> tuple[list[float], float]:
+def standard(groups: Sequence[Group], decoder: Decoder) -> tuple[list[float], float]:
     """Mean of the targets, and the root of their mean squared distance from it, from a sample.
 
     Raises:
         ValueError: if the targets are all the same.
     """
-    column, rows, vectors = f"vector_{pooling}", 0, []
+    rows, vectors = 0, []
     for group in groups:
-        values = read_group(group, [column])[column].combine_chunks()
-        vectors.append(values.flatten().to_numpy().astype(np.float64).reshape(len(values), -1))
-        rows += len(values)
+        vectors.append(decoder.decode(read_group(group, decoder.columns)))
+        rows += group.rows
         if rows >= _SAMPLE:
             break
-    sample = np.concatenate(vectors)
+    sample = np.concatenate(vectors, dtype=np.float64)
     offset = sample.mean(axis=0)
     scale = float(np.sqrt(np.square(sample - offset).sum(axis=1).mean()))
     if not scale > 0:
-        raise ValueError(f"all {rows} vectors sampled from {column} are the same")
+        raise ValueError(f"all {rows} {decoder.pooling} vectors sampled are the same")
     return offset.astype(np.float32).tolist(), scale
 
 

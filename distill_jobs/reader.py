@@ -22,6 +22,7 @@ import torch
 
 from schemas import parts
 from schemas.store import Store
+from schemas.vectors import Decoder
 
 WINDOW_STEPS = 32  # k: slices that are sorted by length together
 _AHEAD = 4  # batches decoded in advance, by a thread: pyarrow lets go of the interpreter lock
@@ -182,7 +183,7 @@ def read_group(group: Group, columns: Sequence[str]) -> pa.Table:
 
 
 def batches(  # noqa: PLR0913 - three of them are the place among the workers
-    plan: Plan, pooling: str, *, rank: int, world: int, streams: int, start: int = 0
+    plan: Plan, decoder: Decoder, *, rank: int, world: int, streams: int, start: int = 0
 ) -> Iterator[Batch]:
     """This worker's share of every batch of an epoch, from a step on, decoded ahead by a thread.
 
@@ -191,25 +192,23 @@ def batches(  # noqa: PLR0913 - three of them are the place among the workers
     """
     if streams % world:
         raise ValueError(f"the number of workers must divide {streams}, got {world}")
-    columns = ["token_ids", "weights", f"vector_{pooling}"]
+    columns = ["token_ids", "weights", *decoder.columns]
 
     def decode() -> Iterator[Batch]:
         mine = [plan.slices(stream, start, columns) for stream in range(rank, streams, world)]
         for step in range(start, plan.steps):
             table = pa.concat_tables([next(slices) for slices in mine]).combine_chunks()
-            yield to_batch(table, pooling, plan.global_rows(step))
+            yield to_batch(table, decoder, plan.global_rows(step))
 
     return ahead(decode())
 
 
-def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
+def to_batch(table: pa.Table, decoder: Decoder, global_rows: int) -> Batch:
     """Pad rows into tensors; an empty table becomes one row that counts for nothing."""
-    vectors = table[f"vector_{pooling}"].combine_chunks()
     rows = table.num_rows
     if not rows:
         nothing = torch.zeros(1, 1)
         return Batch(nothing.long(), nothing, nothing, 0, global_rows)
-    teacher_BH = vectors.flatten().to_numpy().astype(np.float32).reshape(rows, -1)
     ids = table["token_ids"].combine_chunks()
     lengths = pc.list_value_length(ids).to_numpy()
     ids_BT, weights_BT = pad_content(
@@ -218,7 +217,7 @@ def to_batch(table: pa.Table, pooling: str, global_rows: int) -> Batch:
     return Batch(
         torch.from_numpy(ids_BT),
         torch.from_numpy(weights_BT),
-        torch.from_numpy(teacher_BH),
+        torch.from_numpy(decoder.decode(table)),
         rows,
         global_rows,
     )

@@ -19,6 +19,8 @@ from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
 from schemas.command import run_job
 from schemas.fingerprint import check_same
+from schemas.pins import pin
+from schemas.store import open_store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +92,8 @@ def distil(config: TrainConfig) -> dict[str, object]:
         Steps, seconds, validation scores, and the folder of the final checkpoint.
 
     Raises:
-        ValueError: if the settings do not fit the store, or the folder holds another training.
+        ValueError: if the settings do not fit the store, a part of it is damaged, or the folder
+            holds another training.
     """
     folder = config.out.absolute()
     begun = read_run(folder)
@@ -101,15 +104,17 @@ def distil(config: TrainConfig) -> dict[str, object]:
     if config.plan:
         return dict(facts)
     _claim(folder, run, begun)
+    pinned = pin(run.store, run.store_version, folder)
     last = final_checkpoint(folder, facts)
     reused = last is not None
     if last is None:
+        open_store(run.store, run.store_version).verify()
         launch(run, config)
         last = final_checkpoint(folder, facts)
         if last is None:
             raise RuntimeError(f"the training in {folder} ended before its last step")
     state = checkpoint.read_state(last)
-    found: dict[str, object] = {**facts, "seconds": state.seconds, **state.scores}
+    found: dict[str, object] = {**facts, "store_pinned": pinned, "seconds": state.seconds, **state.scores}
     return {**found, "checkpoint": str(last), "already_done": reused}
 
 

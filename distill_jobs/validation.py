@@ -10,20 +10,21 @@ from scipy.stats import spearmanr
 
 from distill_jobs.reader import Batch, Group, read_group, to_batch
 from distill_jobs.student import Student
+from schemas.vectors import Decoder
 
 _PAIRS = 20_000
 _ROWS = 256
 
 
-def held_out_batches(groups: list[Group], pooling: str) -> list[Batch]:
+def held_out_batches(groups: list[Group], decoder: Decoder) -> list[Batch]:
     """The held-out rows as batches, read once."""
-    columns = ["token_ids", "weights", f"vector_{pooling}"]
+    columns = ["token_ids", "weights", *decoder.columns]
     found = []
     for group in groups:
         table = read_group(group, columns)
         for start in range(0, table.num_rows, _ROWS):
             piece = table.slice(start, _ROWS).combine_chunks()
-            found.append(to_batch(piece, pooling, piece.num_rows))
+            found.append(to_batch(piece, decoder, piece.num_rows))
     return found
 
 

@@ -17,8 +17,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.transforms.combiners import ToList
 
+from pipelines import monitoring
 from pipelines.blocks import pack, unpack
 from pipelines.counting import count_blocks, document_frequencies, merge_counts, top_words
+from pipelines.inputs import InputFile, check_unchanged, provenance
+from pipelines.known import Known, new_sentences
+from pipelines.lineage import recorded
+from pipelines.monitoring import write_gauges
 from pipelines.reading import Inputs, Range, plan_ranges, read_records
 from pipelines.running import beam_options, run
 from pipelines.sentences import (
@@ -26,13 +31,13 @@ from pipelines.sentences import (
     Quarantine,
     ReadSentences,
     clean_records,
-    distinct,
     reject,
     rejects_table,
     total,
 )
 from schemas import parts, store, tables
-from schemas.command import run_job
+from schemas.command import choose, redact, run_job
+from schemas.commits import Commit
 from schemas.fingerprint import digest
 from schemas.idf import IdfTable
 from schemas.text import CLEANING
@@ -53,6 +58,8 @@ class IdfConfig:
     """Text fields of jsonl, tsv and Parquet records."""
     deduplicate: bool = True
     """Count equal sentences once over the whole corpus."""
+    known: str | None = None
+    """A teacher store whose sentences are not counted again: for a table to be merged."""
     min_df: int = 1
     """Leave words out of the table that fewer sentences contain."""
     user_dictionary: Path | None = None
@@ -67,10 +74,21 @@ class IdfConfig:
             raise ValueError(f"min_df must be at least 1, got {self.min_df}")
         if not 0 <= self.max_bad_fraction <= 1:
             raise ValueError(f"max_bad_fraction must be 0 to 1, got {self.max_bad_fraction}")
+        if self.known and not self.deduplicate:
+            raise ValueError("known sentences are found by their ids: --known needs --deduplicate")
+
+
+VERBS = {
+    "merge": "add the counts of new sentences to a table, as a candidate",
+    "diff": "compare two tables, and what they make of a store's sentences",
+}
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read the flags and count."""
+    """Read the flags and count, or hand them to the verb: ``idf merge``, ``idf diff``."""
+    if argv and argv[0] in VERBS:
+        choose(VERBS, "pipelines.idf_", argv)
+        return
     run_job(IdfConfig, argv, count_idf)
 
 
@@ -91,7 +109,19 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
         "deduplicate": str(config.deduplicate),
         "min_df": str(config.min_df),
     }
-    run_id = digest([fingerprint, inputs.identity, config.fields])
+    compared = store.open_store(config.known) if config.known else None
+    # The store may have grown when the same command comes again: its first run names it for good.
+    of = [compared.commits[0].run_id] if compared else []
+    run_id = digest([fingerprint, inputs.identity, config.fields, *of])
+    target = _Target(
+        location=config.out,
+        quarantine=Quarantine(f"{config.out}.quarantine", run_id, config.max_bad_fraction),
+        fingerprint=fingerprint,
+        min_df=config.min_df,
+        run_id=run_id,
+        inputs=inputs.files,
+        known=Known(compared.location, compared.version) if compared else None,
+    )
     done = store.committed(config.out, run_id)
     if done is None:
         if store.exists(config.out):
@@ -99,24 +129,29 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
                 f"{config.out} holds the IDF table of other files or settings; give another --out"
             )
         parts.check_writable(config.out)
-        run(build(config, inputs, fingerprint, run_id, options))
-        done = store.committed(config.out, run_id)
+        read = {compared.location: compared.version} if compared else None
+        with recorded("idf", config.out, run_id, inputs.files, read) as recording:
+            metrics = run(build(config, inputs, target, options))
+            done = recording.committed = store.committed(config.out, run_id)
         assert done is not None
+        write_gauges("idf", config.out, done, metrics)
         parts.tidy(config.out)
         parts.tidy(f"{config.out}.quarantine")
-        return {**done.summary, "table": config.out, "version": done.version, "reused": False}
-    return {**done.summary, "table": config.out, "version": done.version, "reused": True}
+        return _told(config, done, reused=False)
+    return _told(config, done, reused=True)
+
+
+def _told(config: IdfConfig, done: Commit, *, reused: bool) -> dict[str, object]:
+    """The summary of a run as it is printed."""
+    place = {"table": redact(config.out), "version": done.version}
+    return {**done.summary, **place, "reused": reused}
 
 
 def build(
-    config: IdfConfig,
-    inputs: Inputs,
-    fingerprint: dict[str, str],
-    run_id: str,
-    options: PipelineOptions,
+    config: IdfConfig, inputs: Inputs, target: "_Target", options: PipelineOptions
 ) -> beam.Pipeline:
     """Wire the pipeline."""
-    quarantine = Quarantine(f"{config.out}.quarantine", run_id, config.max_bad_fraction)
+    run_id, quarantine = target.run_id, target.quarantine
     pipeline = beam.Pipeline(options=options)
     ranges = pipeline | "Ranges" >> beam.Create(inputs.ranges) | "Spread" >> beam.Reshuffle()
     if config.deduplicate:
@@ -128,9 +163,9 @@ def build(
             read.sentences
             | "ToPartitions" >> beam.GroupByKey()
             | "CountDistinct"
-            >> beam.ParDo(CountDistinct(config.user_dictionary)).with_outputs(
-                "counts", main="words"
-            )
+            >> beam.ParDo(
+                CountDistinct(config.user_dictionary, partitions, target.known)
+            ).with_outputs("counts", main="words")
         )
         counts = (read.counts, counted.counts) | "AllCounts" >> beam.Flatten()
     else:
@@ -152,7 +187,7 @@ def build(
         _write_table,
         AsSingleton(merged),
         AsSingleton(held),
-        _Target(config.out, quarantine, fingerprint, config.min_df, run_id),
+        target,
     )
     return pipeline
 
@@ -181,24 +216,31 @@ class CountLines(beam.DoFn):
 
         df = document_frequencies(texts(), self._user_dictionary)
         yield from count_blocks(df)
-        yield TaggedOutput("counts", {**counts, "n_docs": counts["sentences"]})
+        n = counts["sentences"]
+        monitoring.SENTENCES_READ.inc(n)
+        monitoring.RECORDS_REJECTED.inc(len(rejected))
+        yield TaggedOutput("counts", {**counts, "n_docs": n, "distinct": n})
         if rejected:
             yield TaggedOutput("rejected", pack(rejects_table(rejected)))
 
 
 @beam.typehints.with_output_types(tuple[int, bytes])
 class CountDistinct(beam.DoFn):
-    """From a partition of sentences to the document frequencies of the distinct ones."""
+    """From a partition of sentences to the document frequencies of the distinct, new ones."""
 
-    def __init__(self, user_dictionary: Path | None) -> None:
+    def __init__(self, user_dictionary: Path | None, partitions: int, known: Known | None) -> None:
         self._user_dictionary = user_dictionary
+        self._partitions = partitions
+        self._known = known
 
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[object]:
         """Yield main: (partition, block of counts); tagged: counts."""
-        texts = distinct(group[1])["text"]
+        rows, counts = new_sentences(group[1], group[0], self._partitions, self._known)
+        texts = rows["text"]
         lines = (text for chunk in texts.chunks for text in chunk.to_pylist())
         yield from count_blocks(document_frequencies(lines, self._user_dictionary))
-        yield TaggedOutput("counts", {"n_docs": len(texts)})
+        others = {name: counts[name] for name in ("distinct", "reused", "forgotten")}
+        yield TaggedOutput("counts", {**others, "n_docs": len(texts)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +252,8 @@ class _Target:
     fingerprint: dict[str, str]
     min_df: int
     run_id: str
+    inputs: tuple[InputFile, ...]
+    known: Known | None
 
 
 def _write_table(counts: Counts, merged: list[bytes], held: int, target: _Target) -> None:
@@ -224,14 +268,17 @@ def _write_table(counts: Counts, merged: list[bytes], held: int, target: _Target
         segmenter=target.fingerprint["segmenter"],
         min_df=target.min_df,
     )
+    check_unchanged(target.inputs)
     part = parts.write(table.to_arrow(), target.location, "part-00000.parquet", row_group=65_536)
     summary = {
+        "job": "idf",
         **counts,
-        "duplicates": counts["sentences"] - counts["n_docs"],
+        "duplicates": counts["sentences"] - counts["distinct"],
         "quarantined": held,
         "words": len(table.df),
         "words_dropped": len(df) - len(table.df),
         "top_words": top_words(table, 20),
+        **provenance(target.inputs),
     }
     store.commit(
         target.location,

@@ -4,12 +4,10 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipelines.embedding import Teacher, embed
+from pipelines.embedding import Teacher, embed, token_budget
 from pipelines.reading import Inputs, Range, read_records
 from pipelines.sentences import clean_records
-from schemas import store
+from schemas import store, vectors
 from schemas.prepare import Preparer
 from schemas.text import sentence_id
 
@@ -37,7 +35,8 @@ def estimate(
     Returns:
         Sentences, share already in the store, hours of one worker like this one, and bytes.
     """
-    texts, count = _probe(inputs.ranges)
+    texts = probe(inputs.ranges, PROBE)
+    count = sum(1 for piece in inputs.ranges for _ in read_records(piece))
     known = _share_known(texts, config.out)
     began = time.monotonic()
     prepared = [one for one in preparer.prepare(texts) if one.weights.any()]
@@ -47,14 +46,14 @@ def estimate(
             f"the tokenizer sees nothing in {len(texts)} sentences: no characters of it"
         )
     ids, weights = [one.token_ids for one in prepared], [one.weights for one in prepared]
-    budget = config.token_budget or 2048
+    budget = token_budget(teacher, config.token_budget)
     embed(teacher, ids[:64], weights[:64], config.pooling, budget)  # warm up
     began = time.monotonic()
     embedded = embed(teacher, ids, weights, config.pooling, budget)
     seconds = time.monotonic() - began
     width = next(iter(embedded.vectors.values())).shape[1]
-    number_size = np.dtype(config.vector_dtype).itemsize
-    row_bytes = len(config.pooling) * width * number_size + 8 * embedded.tokens / len(ids) + 70
+    vector_bytes = vectors.bytes_per_vector(config.pca or width, config.vector_dtype)
+    row_bytes = len(config.pooling) * vector_bytes + 8 * embedded.tokens / len(ids) + 70
     new = round(count * (1 - known))
     return {
         "teacher": config.teacher,
@@ -72,18 +71,20 @@ def estimate(
     }
 
 
-def _probe(ranges: list[Range]) -> tuple[list[str], int]:
-    """Sentences from the start of every range, and the number of records in all of them."""
-    each = -(-PROBE // max(1, len(ranges)))
+def probe(ranges: list[Range], size: int) -> list[str]:
+    """Up to `size` sentences from the starts of all ranges; the same for the same corpus.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    each = -(-size // max(1, len(ranges)))
     texts: list[str] = []
-    count = 0
     for piece in ranges:
         records = clean_records(read_records(piece))
         texts += [text for text, reason, _ in itertools.islice(records, each) if reason is None]
-        count += sum(1 for _ in read_records(piece))
     if not texts:
         raise ValueError("the corpus is empty: no sentence at the start of any file")
-    return texts[:PROBE], count
+    return texts[:size]
 
 
 def _share_known(texts: list[str], location: str) -> float:

@@ -19,9 +19,10 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes, FileMetadata
+from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from pipelines.inputs import InputFile, find_files
 from schemas.text import MAX_LINE_BYTES
 
 Record = tuple[int, bytes | str]
@@ -77,12 +78,17 @@ class Inputs:
     Attributes:
         ranges: all pieces of all files.
         sentences: a guess at how many there are, from the sizes of the files.
-        identity: name, size and time of change of each file, for the run id.
+        files: as they were when the patterns were matched, by path.
     """
 
     ranges: list[Range]
     sentences: int
-    identity: list[tuple[str, int, int]]
+    files: tuple[InputFile, ...]
+
+    @property
+    def identity(self) -> list[tuple[str, str]]:
+        """Name and content of each file, for the run id: where they lie does not matter."""
+        return sorted(file.identity for file in self.files)
 
 
 def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANGE_BYTES) -> Inputs:
@@ -94,24 +100,11 @@ def plan_ranges(patterns: Sequence[str], fields: Sequence[str], size: int = RANG
         FileNotFoundError: if a pattern matches no file.
         ValueError: for a compression that cannot be read.
     """
-    found: dict[str, FileMetadata] = {}
-    for match in FileSystems.match(list(patterns)):
-        if not match.metadata_list:
-            raise FileNotFoundError(f"no file matches {match.pattern!r}")
-        found |= {metadata.path: metadata for metadata in match.metadata_list}
+    files = find_files(patterns)
     ranges: list[Range] = []
-    for path in sorted(found):
-        ranges += _ranges_of(path, found[path].size_in_bytes, tuple(fields), size)
-    identity = [
-        (
-            path.rsplit("/", 1)[-1],
-            found[path].size_in_bytes,
-            int(found[path].last_updated_in_seconds),
-        )
-        for path in sorted(found)
-    ]
-    guessed = sum(_guess_sentences(path, found[path].size_in_bytes) for path in found)
-    return Inputs(ranges, guessed, identity)
+    for file in files:
+        ranges += _ranges_of(file.path, file.size, tuple(fields), size)
+    return Inputs(ranges, sum(_guess_sentences(file.path, file.size) for file in files), files)
 
 
 def _guess_sentences(path: str, size: int) -> int:

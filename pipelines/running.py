@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from schemas.command import RetryLater
+from pipelines.monitoring import metrics_of
+from schemas.command import OutOfMemory, RetryLater
 
 _KINDS: dict[str, type[Exception]] = {
     "ValueError": ValueError,
     "RetryLater": RetryLater,
+    "OutOfMemory": OutOfMemory,
     "PermissionError": PermissionError,
     **dict.fromkeys(["OSError", "FileNotFoundError", "BadGzipFile", "EOFError"], OSError),
 }
@@ -45,16 +47,21 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def run(pipeline: beam.Pipeline) -> None:
+def run(pipeline: beam.Pipeline) -> dict[str, float]:
     """Run to the end.
+
+    Returns:
+        Beam's metrics by name, for consoles: a bundle that was tried again counts twice.
 
     Raises:
         ValueError: when a step refused its data, with the message it gave.
         OSError: when a file could not be read or written.
         RetryLater: when another run was in the way.
+        OutOfMemory: when not even half a batch fitted.
     """
     try:
-        pipeline.run().wait_until_finish()
+        result = pipeline.run()
+        result.wait_until_finish()
     except Exception as error:
         # From another process a step's error comes back as the text of its traceback, whatever its
         # type was; from this one as itself, with the step's name added to the message.
@@ -62,3 +69,4 @@ def run(pipeline: beam.Pipeline) -> None:
         if found:
             raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise
+    return metrics_of(result)

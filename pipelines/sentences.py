@@ -14,6 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import monitoring
 from pipelines.blocks import id_partition, pack, unpack
 from pipelines.reading import Broken, Range, Record, read_records
 from schemas import parts, store, tables
@@ -53,6 +54,8 @@ class ReadSentences(beam.DoFn):
                 yield from self._blocks(held)
                 held = []
         yield from self._blocks(held)
+        monitoring.SENTENCES_READ.inc(counts["sentences"])
+        monitoring.RECORDS_REJECTED.inc(len(rejected))
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
         if rejected:
             yield beam.pvalue.TaggedOutput("rejected", pack(rejects_table(rejected)))

@@ -15,13 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.blocks import id_range
 from pipelines.embedding import Embedded, Teacher, embed, first_unusable
-from pipelines.sentences import Counts, distinct
-from schemas import parts, store, tables
+from pipelines.known import Known
+from pipelines.sentences import Counts
+from schemas import parts, tables
 from schemas.fingerprint import digest
 from schemas.parts import Part
 from schemas.prepare import Prepared, Preparer
+from schemas.projection import Projection, load, projection_folder
+from schemas.vectors import encode
 
 _PREPARE_ROWS = 4096
 
@@ -55,9 +57,9 @@ class Target:
         run_id: of this run; its staging folder is named after it.
         date: logical date, YYYY-MM-DD.
         base_version: version of the store whose sentences count as known; None for a new store.
-        fingerprint: of the store.
+        fingerprint: of the store; it names the projection, if there is one.
         poolings: vector columns.
-        vector_dtype: float32 or float16.
+        vector_dtype: float32, float16 or int8.
         keep_text: whether the parts hold the sentences.
     """
 
@@ -75,28 +77,30 @@ class Target:
         """Folder beside the store for what the run must remember until its commit."""
         return f"{self.location}.staging/{self.run_id}"
 
+    @property
+    def known(self) -> Known | None:
+        """The sentences that the store has already."""
+        return None if self.base_version is None else Known(self.location, self.base_version)
+
     def part_path(self, shard: Shard) -> str:
         """Path of the shard's part under the store."""
         return f"{tables.INGEST_DATE.name}={self.date}/{shard.name}.parquet"
 
+    def projections(self) -> dict[str, Projection]:
+        """The store's, by pooling, read from beside it; none if it keeps whole vectors."""
+        made_by = self.fingerprint.get("projection")
+        return load(projection_folder(self.location, made_by)) if made_by else {}
 
-def new_sentences(
-    blocks: Iterable[bytes], partition: int, partitions: int, target: Target
-) -> tuple[pa.Table, Counts]:
-    """The distinct sentences of a partition that the store does not have, and how many it has."""
-    rows = distinct(blocks)
-    known: list[pa.Array] = []
-    if target.base_version is not None:
-        opened = store.open_store(target.location, target.base_version)
-        low, high = id_range(partition, partitions)
-        for keys in opened.keys(low, high):
-            known += keys.chunks
-    ids = pa.array([one.hex() for one in rows["sentence_id"].to_pylist()], pa.string())
-    rows = rows.set_column(0, "sentence_id", ids)
-    if known:
-        fresh = pc.invert(pc.is_in(ids, value_set=pa.concat_arrays(known)))
-        rows = rows.filter(fresh)
-    return rows, {"distinct": len(ids), "new": rows.num_rows, "reused": len(ids) - rows.num_rows}
+    def schema(self, width: int) -> pa.Schema:
+        """Of the parts, for a teacher whose vectors have `width` numbers."""
+        sizes = [one.size for one in self.projections().values()]
+        return tables.teacher_schema(
+            self.poolings,
+            sizes[0] if sizes else width,
+            self.vector_dtype,
+            text=self.keep_text,
+            projected=bool(sizes),
+        )
 
 
 def prepare_shard(
@@ -177,18 +181,8 @@ def embed_shard(shard: Shard, teacher: Teacher, target: Target, token_budget: in
     began = time.monotonic()
     paths = [parts.join(target.staging, f"{name}.prepared") for name in shard.prepared]
     prepared = pa.concat_tables([parts.read(path) for path in paths])
-    token_ids = _rows(prepared["token_ids"])
-    weights = _rows(prepared["weights"])
-    embedded = embed(teacher, token_ids, weights, target.poolings, token_budget)
-    for pooling, vectors in embedded.vectors.items():
-        bad = first_unusable(vectors)
-        if bad is not None:
-            raise ValueError(
-                f"the teacher gives no usable {pooling} vector for sentence "
-                f"{prepared['sentence_id'][bad].as_py()} ({prepared['text'][bad].as_py()[:40]!r}): "
-                "NaN, infinite or zero; check the model, or use --dtype float32"
-            )
-    part = parts.write(_table(prepared, embedded, target), target.location, target.part_path(shard))
+    table, embedded = embed_rows(prepared, teacher, target, token_budget)
+    part = parts.write(table, target.location, target.part_path(shard))
     record: Record = {
         "part": dataclasses.asdict(part),
         "tokens": embedded.tokens,
@@ -197,6 +191,38 @@ def embed_shard(shard: Shard, teacher: Teacher, target: Target, token_budget: in
     }
     parts.write_bytes(json.dumps(record).encode(), target.staging, f"{shard.name}.json")
     return record
+
+
+def embed_rows(
+    prepared: pa.Table, teacher: Teacher, target: Target, token_budget: int
+) -> tuple[pa.Table, Embedded]:
+    """Embed prepared rows.
+
+    Args:
+        prepared: with at least sentence_id, source, token_ids, weights, and text if it is kept.
+        teacher: the model.
+        target: says which columns are wanted.
+        token_budget: tokens in a batch, padding included.
+
+    Returns:
+        The rows in the store's schema, and what they cost.
+
+    Raises:
+        ValueError: if the teacher gives a NaN, an infinity or a zero vector.
+    """
+    token_ids = _rows(prepared["token_ids"])
+    weights = _rows(prepared["weights"])
+    embedded = embed(teacher, token_ids, weights, target.poolings, token_budget)
+    for pooling, vectors in embedded.vectors.items():
+        bad = first_unusable(vectors)
+        if bad is not None:
+            told = prepared["text"][bad].as_py()[:40] if "text" in prepared.column_names else ""
+            raise ValueError(
+                f"the teacher gives no usable {pooling} vector for sentence "
+                f"{prepared['sentence_id'][bad].as_py()} ({told!r}): "
+                "NaN, infinite or zero; check the model, or use --dtype float32"
+            )
+    return _table(prepared, embedded, target), embedded
 
 
 def _rows(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:
@@ -209,18 +235,16 @@ def _rows(column: pa.ChunkedArray) -> list[npt.NDArray[Any]]:
 def _table(prepared: pa.Table, embedded: Embedded, target: Target) -> pa.Table:
     """The rows of a part, in the store's schema."""
     main = embedded.vectors[target.poolings[0]]
-    schema = tables.teacher_schema(
-        target.poolings, main.shape[1], target.vector_dtype, text=target.keep_text
-    )
+    schema = target.schema(main.shape[1])
+    projections = target.projections()
     lengths = pc.list_value_length(prepared["token_ids"])
     columns: dict[str, pa.Array] = {name: prepared[name] for name in prepared.column_names}
     columns["n_tokens"] = lengths
     columns["norm"] = pa.array(np.linalg.norm(main, axis=1).astype(np.float32))
-    for pooling, vectors in embedded.vectors.items():
-        values = pa.array(vectors.astype(target.vector_dtype).ravel())
-        offsets = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
-        field = schema.field(f"vector_{pooling}")
-        columns[field.name] = pa.ListArray.from_arrays(pa.array(offsets), values, type=field.type)
+    for pooling, vectors_NH in embedded.vectors.items():
+        one = projections.get(pooling)
+        stored_NK = one.project(vectors_NH) if one else vectors_NH
+        columns |= encode(stored_NK, pooling, target.vector_dtype)
     made_with = {f"ltd.{name}": value for name, value in target.fingerprint.items()}
     schema = schema.with_metadata(made_with)
     return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -18,6 +18,9 @@ from apache_beam.transforms.combiners import ToList
 
 from pipelines import plan
 from pipelines.embedding import find_teacher, resolve_dtype
+from pipelines.fitting import projected
+from pipelines.lineage import recorded
+from pipelines.monitoring import write_gauges
 from pipelines.progress import Progress
 from pipelines.reading import Inputs, plan_ranges
 from pipelines.running import beam_options, run
@@ -25,7 +28,8 @@ from pipelines.sentences import Quarantine, ReadSentences, total
 from pipelines.shards import Target, join_small
 from pipelines.teacher_steps import EmbedShards, PrepareShards, Tools, commit_run, judge
 from schemas import parts, store, tables
-from schemas.command import run_job
+from schemas.command import redact, run_job
+from schemas.commits import Commit
 from schemas.fingerprint import digest
 from schemas.prepare import preparer_folder
 
@@ -53,7 +57,10 @@ class TeacherConfig:
     dtype: str = "auto"
     """What the teacher computes in: auto, float32 or bfloat16."""
     vector_dtype: str = "float32"
-    """What the store holds: float32, or float16 for stores that only training reads."""
+    """What the store holds: float32, float16 for stores that only training reads, or int8."""
+    pca: int = 0
+    """Store this many principal components of each vector, fitted before a store's first run to
+    8,192 sentences, by the process that submits it; training restores the vectors. 0: all of it."""
     token_budget: int = 0
     """Tokens in a batch, padding included; 0 for 2,048 on a CPU and 32,768 on a GPU."""
     rows_per_part: int = 32_768
@@ -79,7 +86,7 @@ class TeacherConfig:
         if datetime.date.fromisoformat(self.date).isoformat() != self.date:
             raise ValueError(f"date must be written YYYY-MM-DD, got {self.date!r}")
         tables.teacher_schema(self.pooling, 1, self.vector_dtype)
-        least = {"max_tokens": 3, "rows_per_part": 3, "limit": 1, "token_budget": 0}
+        least = {"max_tokens": 3, "rows_per_part": 3, "limit": 1, "token_budget": 0, "pca": 0}
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
@@ -115,16 +122,21 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     }
     if config.plan:
         return plan.estimate(inputs, tools.preparer(), tools.load_teacher(), config, tools.dtype)
+    fingerprint |= projected(config, tools, inputs, fingerprint)
     base = None
+    identity = [fingerprint, inputs.identity, config.fields, config.date, config.limit]
     if store.exists(config.out):
-        base = store.open_store(config.out, expected=fingerprint).version
-    run_id = digest([fingerprint, inputs.identity, config.fields, config.date, config.limit])
+        opened = store.open_store(config.out, expected=fingerprint)
+        base = opened.version
+        # What `store repair` had to give up is missing again, so the same command is another run.
+        identity += [c.run_id for c in opened.commits if c.summary.get("given_up_rows")]
+    run_id = digest(identity)
     if config.limit is not None:
         # A limited run goes on where the last one stopped, so each one is another run.
         run_id = digest([run_id, base])
     done = store.committed(config.out, run_id)
     if done is not None:
-        return {**done.summary, "store": config.out, "version": done.version, "already_done": True}
+        return _told(config, done, already_done=True)
     parts.check_writable(config.out)
     target = Target(
         location=config.out,
@@ -138,14 +150,23 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     )
     preparer = preparer_folder(config.out, fingerprint)
     tools.preparer().save(preparer)
-    with Progress(target.staging, "sentences"):
-        run(build(config, inputs, tools, target, options))
-    done = store.committed(config.out, run_id)
+    read = {config.idf: tools.idf_version}
+    with recorded("teacher", config.out, run_id, inputs.files, read) as recording:
+        with Progress(target.staging, "sentences"):
+            metrics = run(build(config, inputs, tools, target, options))
+        done = recording.committed = store.committed(config.out, run_id)
     assert done is not None
+    write_gauges("teacher", config.out, done, metrics)
     parts.remove_folder(target.staging)
     for location in (config.out, f"{config.out}.quarantine", preparer):
         parts.tidy(location)
-    return {**done.summary, "store": config.out, "version": done.version, "already_done": False}
+    return _told(config, done, already_done=False)
+
+
+def _told(config: TeacherConfig, done: Commit, *, already_done: bool) -> dict[str, object]:
+    """The summary of a run as it is printed."""
+    place = {"store": redact(config.out), "version": done.version}
+    return {**done.summary, **place, "already_done": already_done}
 
 
 def load_tools(config: TeacherConfig) -> Tools:
@@ -212,7 +233,7 @@ def build(
         | "EmbedShards" >> embed_step.with_resource_hints(**resource_hints(config))
         | "Records" >> ToList()
     )
-    _ = counts | "Commit" >> beam.Map(commit_run, AsSingleton(records), tools, target)
+    _ = counts | "Commit" >> beam.Map(commit_run, AsSingleton(records), tools, target, inputs.files)
     return pipeline
 
 

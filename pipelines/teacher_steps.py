@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -10,16 +10,17 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from pipelines import plan
+from pipelines import monitoring, plan
 from pipelines.blocks import pack
-from pipelines.embedding import Teacher, TeacherFiles
+from pipelines.embedding import Teacher, TeacherFiles, token_budget
+from pipelines.inputs import InputFile, check_unchanged, provenance
+from pipelines.known import new_sentences
 from pipelines.sentences import Counts, Quarantine, reject, rejects_table
 from pipelines.shards import (
     Record,
     Shard,
     Target,
     embed_shard,
-    new_sentences,
     part_of,
     prepare_shard,
     record_of,
@@ -75,7 +76,7 @@ class PrepareShards(beam.DoFn):
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[object]:
         """Yield main: the shard, if any; tagged: counts and rejected rows."""
         partition, blocks = group
-        rows, counts = new_sentences(blocks, partition, self._partitions, self._target)
+        rows, counts = new_sentences(blocks, partition, self._partitions, self._target.known)
         allowed = self._quota(partition, rows.num_rows)
         counts = {**counts, "new": allowed, "left": rows.num_rows - allowed}
         rows = rows.slice(0, allowed)
@@ -87,6 +88,8 @@ class PrepareShards(beam.DoFn):
             if empty:
                 yield TaggedOutput("rejected", pack(self._rejects(rows, empty)))
                 counts |= {"rejected_no_tokens": len(empty), "new": allowed + fewer["new"]}
+            monitoring.RECORDS_REJECTED.inc(len(empty))
+            monitoring.SENTENCES_NEW.inc(counts["new"])
         yield TaggedOutput("counts", counts)
 
     def _quota(self, partition: int, rows: int) -> int:
@@ -128,54 +131,75 @@ class EmbedShards(beam.DoFn):
             yield {**record, "kept": True}
             return
         teacher = self._shared.acquire(self._tools.load_teacher, tag=self._tools.files.digest)
-        budget = self._token_budget or (2048 if teacher.device.type == "cpu" else 32_768)
-        yield {**embed_shard(shard, teacher, self._target, budget), "kept": False}
+        budget = token_budget(teacher, self._token_budget)
+        record = embed_shard(shard, teacher, self._target, budget)
+        monitoring.SENTENCES_EMBEDDED.inc(shard.rows)
+        monitoring.TOKENS.inc(record["tokens"])
+        monitoring.PADDED_TOKENS.inc(record["padded_tokens"])
+        monitoring.SHARD_ROWS.update(shard.rows)
+        monitoring.SHARD_MILLISECONDS.update(round(1000 * record["seconds"]))
+        yield {**record, "kept": False}
 
 
-def commit_run(counts: Counts, records: list[Record], tools: Tools, target: Target) -> int:
+def commit_run(
+    counts: Counts,
+    records: list[Record],
+    tools: Tools,
+    target: Target,
+    inputs: Sequence[InputFile],
+) -> int:
     """Make all parts of a run visible in one commit; returns the version.
 
     Raises:
+        ValueError: if an input file changed during the run.
         RetryLater: if another run committed meanwhile, since it may have had the same sentences.
     """
-    tokens, padded, seconds = (
-        sum(record[name] for record in records) for name in ("tokens", "padded_tokens", "seconds")
-    )
-    added = sorted((part_of(record) for record in records), key=lambda part: part.path)
-    size = sum(part.size for part in added)
-    summary: dict[str, object] = {
-        "teacher": tools.files.name,
-        "teacher_bytes": tools.files.size,
-        "teacher_parameters": tools.files.parameters,
-        "date": target.date,
-        **{
-            name: counts.get(name, 0) for name in ("sentences", "distinct", "new", "reused", "left")
-        },
-        **{name: number for name, number in counts.items() if name.startswith("rejected_")},
-        "quarantined": counts["quarantined"],
-        "parts": len(added),
-        "parts_kept_from_earlier_try": sum(bool(record["kept"]) for record in records),
-        "bytes": size,
-        "teacher_seconds": round(seconds, 1),
-        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
-        "padding_share": round(1 - tokens / max(padded, 1), 4),
-        **plan.rest(counts.get("left", 0), counts.get("new", 0), seconds, size),
-    }
-    schema = tables.teacher_schema(
-        target.poolings, tools.files.width, target.vector_dtype, text=target.keep_text
-    )
+    schema = target.schema(tools.files.width)
     base = target.base_version
+    check_unchanged(inputs)
     try:
         return store.commit(
             target.location,
             schema.append(tables.INGEST_DATE),
-            added,
+            sorted((part_of(record) for record in records), key=lambda part: part.path),
             run_id=target.run_id,
             fingerprint=target.fingerprint,
-            summary=summary,
+            summary={**_summary(counts, records, tools, target), **provenance(inputs)},
             after=NOT_THERE if base is None else base,
         )
     except store.Overtaken as error:
         raise RetryLater(
             f"{error}; run it again, it will only do what the other run did not"
         ) from error
+
+
+def _summary(
+    counts: Counts, records: list[Record], tools: Tools, target: Target
+) -> dict[str, object]:
+    """What a run says of itself, in numbers."""
+    tokens, padded, seconds = (
+        sum(record[name] for record in records) for name in ("tokens", "padded_tokens", "seconds")
+    )
+    size = sum(part_of(record).size for record in records)
+    kept = {name: round(one.explained, 4) for name, one in target.projections().items()}
+    return {
+        "job": "teacher",
+        "teacher": tools.files.name,
+        "teacher_bytes": tools.files.size,
+        "teacher_parameters": tools.files.parameters,
+        "date": target.date,
+        **{
+            name: counts.get(name, 0)
+            for name in ("sentences", "distinct", "new", "reused", "forgotten", "left")
+        },
+        **{name: number for name, number in counts.items() if name.startswith("rejected_")},
+        "quarantined": counts["quarantined"],
+        "parts": len(records),
+        "parts_kept_from_earlier_try": sum(bool(record["kept"]) for record in records),
+        "bytes": size,
+        "teacher_seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+        "padding_share": round(1 - tokens / max(padded, 1), 4),
+        **({"variance_kept": kept} if kept else {}),
+        **plan.rest(counts.get("left", 0), counts.get("new", 0), seconds, size),
+    }

@@ -1,49 +1,124 @@
 """A job on the command line: strict flags from its config dataclass, and exit codes for schedulers.
 
-Exit codes (sysexits): 0 done or nothing to do, 64 usage, 65 data, 73 cannot create, 74 input or
-output, 75 try again later.
+Exit codes (sysexits): 0 done or nothing to do, 64 usage, 65 data, 71 too little memory, 73 cannot
+create, 74 input or output, 75 try again later, 143 ended by SIGTERM.
 """
 
+import contextlib
 import dataclasses
+import errno
+import importlib
+import itertools
 import json
+import logging
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
 
-USAGE, DATA, CANNOT_CREATE, INPUT_OUTPUT, RETRY = 64, 65, 73, 74, 75
+USAGE, DATA, MEMORY, CANNOT_CREATE, INPUT_OUTPUT, RETRY, TERMINATED = 64, 65, 71, 73, 74, 75, 143
+_GRACE = 10  # seconds between SIGTERM and the end, whatever a thread is doing
 
 Config = TypeVar("Config")
+
+# The second form is a secret key with a slash that should have been written %2F; 9000/ is a port.
+_USER = re.compile(r"://(?:[^\s/'\"]*@|[^\s/'\":@]+:(?!\d+/)[^\s'\"]*?@)")
+_QUERY = re.compile(r"(://[^\s'\"]*?)\?[\w.%+-]*=[^\s'\"]*")
 
 
 class RetryLater(Exception):
     """Another run holds what this one needs; the same command may succeed later."""
 
 
+class OutOfMemory(Exception):
+    """This machine has too little memory for the settings."""
+
+
+_STATUS: list[tuple[int, tuple[type[Exception], ...]]] = [
+    (DATA, (ValueError,)),
+    (CANNOT_CREATE, (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError)),
+    (INPUT_OUTPUT, (OSError,)),
+    (RETRY, (RetryLater,)),
+    (MEMORY, (OutOfMemory, MemoryError)),
+]
+
+
 def run_job(
     config_class: type[Config],
     argv: Sequence[str],
-    job: Callable[[Config], Mapping[str, object]],
+    job: Callable[[Config], Mapping[str, object] | str],
 ) -> None:
-    """Read the config, run the job, print its summary as JSON, and exit with a meaningful status.
+    """Read the config, run the job, print what it gives, and exit with a meaningful status.
 
-    What follows a bare ``--`` goes into the config's field `runner_options`, if it has one.
+    A summary is printed as JSON, text as it is. What follows a bare ``--`` goes into the config's
+    field `runner_options`, if it has one.
     """
     config = parse(config_class, argv)
     try:
-        summary = job(config)
-    except ValueError as error:
-        _fail(DATA, error)
-    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        _fail(CANNOT_CREATE, error)
-    except OSError as error:
-        _fail(INPUT_OUTPUT, error)
-    except RetryLater as error:
-        _fail(RETRY, error)
+        with _ending_on_sigterm():
+            summary = job(config)
+    except (ValueError, OSError, RetryLater, OutOfMemory, MemoryError) as error:
+        read_only = isinstance(error, OSError) and error.errno == errno.EROFS
+        status = next(status for status, kinds in _STATUS if isinstance(error, kinds))
+        _fail(CANNOT_CREATE if read_only else status, error)
     else:
-        sys.stdout.write(json.dumps(dict(summary), ensure_ascii=False, indent=2) + "\n")
+        if not isinstance(summary, str):
+            summary = json.dumps(dict(summary), ensure_ascii=False, indent=2)
+        sys.stdout.write(f"{summary}\n")
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """End as an orderly exit does when a scheduler evicts us, and soon: what is done is on disk.
+
+    As the first process of a container, Python would not even notice the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        forced = threading.Timer(_GRACE, os._exit, [TERMINATED])
+        forced.daemon = True
+        forced.start()
+        _fail(TERMINATED, "ended by SIGTERM; the same command goes on from what is done")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def choose(jobs: Mapping[str, str], modules: str, argv: Sequence[str], tail: str = "") -> None:
+    """Hand the rest of a command line to the job that its first word names.
+
+    Args:
+        jobs: name -> purpose.
+        modules: with a job's name after it, a module that has a function `main`.
+        argv: the command line from the job's name on.
+        tail: of the usage line.
+    """
+    if argv and argv[0] in jobs:
+        # Beam warns, as it is imported, of every optional cloud package that is not there.
+        logging.disable(logging.WARNING)
+        job = importlib.import_module(modules + argv[0])
+        logging.disable(logging.NOTSET)
+        job.main(argv[1:])
+        return
+    listing = "\n".join(f"  {job:10}{purpose}" for job, purpose in jobs.items())
+    command = re.sub("[._]", " ", modules)
+    usage = f"usage: python -m {command}JOB [flags]{tail}\n\njobs:\n{listing}\n"
+    if argv and argv[0] in ("-h", "--help"):
+        sys.stdout.write(usage)
+        return
+    sys.stderr.write(usage)
+    raise SystemExit(USAGE)
 
 
 def parse(config_class: type[Config], argv: Sequence[str]) -> Config:
@@ -64,6 +139,17 @@ def parse(config_class: type[Config], argv: Sequence[str]) -> Config:
     return config
 
 
+def redact(text: str) -> str:
+    """Take user names, passwords and query strings out of every URL in a text.
+
+    What a URL carries besides the place is a secret more often than not, and what we write is kept.
+
+    >>> redact("no file matches 's3://key:secret@lake/texts/part-?.txt?access_key=abc'")
+    "no file matches 's3://lake/texts/part-?.txt'"
+    """
+    return _USER.sub("://", _QUERY.sub(r"\1", text))
+
+
 def on_terminal() -> bool:
     """Whether a person is watching: progress bars for them, JSON lines for logs."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -76,9 +162,10 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _program() -> str:
     package = os.path.basename(os.path.dirname(sys.argv[0])) or sys.argv[0]
-    return f"python -m {package} {' '.join(sys.argv[1:2])}"
+    words = itertools.takewhile(str.isalpha, sys.argv[1:3])
+    return " ".join([f"python -m {package}", *words])
 
 
 def _fail(status: int, error: object) -> None:
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(f"error: {redact(str(error))}\n")
     raise SystemExit(status)

@@ -115,6 +115,16 @@ class Preparer:
     def _idf_of(self, word: str) -> float:
         return self._idf.get(word, self._unseen)
 
+    def with_table(self, idf: IdfTable) -> "Preparer":
+        """The same preparer with another IDF table, made with the same segmenter."""
+        return Preparer(
+            self.tokenizer_json,
+            self._segmenter,
+            idf,
+            max_tokens=self.max_tokens,
+            smoothing=self.smoothing,
+        )
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The tokens of ids, as the vocabulary writes them."""
         return [str(self._tokenizer.id_to_token(one)) for one in ids]

@@ -6,43 +6,27 @@ Both are in the commits' own information, which the log keeps for ever.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import dataset
 
 from schemas import delta, parts, tables
+from schemas.commits import Change, Commit, read_commits, write_commit
 from schemas.delta import NOT_THERE
 from schemas.delta import exists as exists
 from schemas.fingerprint import Fingerprint, check_same
 from schemas.parts import Part
 
+_READERS = 4  # threads that digest parts; hashing lets go of the interpreter lock
+
 
 class Overtaken(Exception):
     """Another run committed first, and it matters."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Commit:
-    """One entry of a table's history.
-
-    Attributes:
-        version: counted from 0.
-        run_id: the run that made it.
-        fingerprint: what the rows were made from.
-        added: the parts that it added.
-        summary: what the run said of itself.
-    """
-
-    version: int
-    run_id: str
-    fingerprint: Fingerprint
-    added: tuple[Part, ...]
-    summary: Mapping[str, object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +52,15 @@ class Store:
         """Number of rows."""
         return sum(part.rows for part in self.parts)
 
+    @property
+    def forgotten(self) -> list[str]:
+        """Keys that were removed on request: a run that meets them again leaves them out."""
+        return sorted({key for commit in self.commits for key in commit.forgotten})
+
+    def commit_of(self, part: Part) -> Commit:
+        """The commit that added a part."""
+        return next(c for c in reversed(self.commits) if part in c.added)
+
     def path_of(self, part: Part) -> str:
         """Where a part lies."""
         return parts.join(self.location, part.path)
@@ -91,16 +84,29 @@ class Store:
         Raises:
             ValueError: naming the first part that is missing or has changed.
         """
-        for part in self.parts:
-            path = self.path_of(part)
-            if not parts.exists(path):
-                raise ValueError(f"part {path} is missing")
-            found = parts.sha256(path)
-            if found != part.sha256:
-                raise ValueError(
-                    f"part {path} has changed since it was committed: its sha256 is {found}, "
-                    f"committed was {part.sha256}"
-                )
+        for _, fault in self.faults():
+            raise ValueError(f"{fault}; `python -m pipelines store repair` can mend a store")
+
+    def faults(self) -> Iterator[tuple[Part, str]]:
+        """The parts that are not as they were committed, and what is wrong with each."""
+        with ThreadPoolExecutor(_READERS) as threads:
+            for part, fault in zip(
+                self.parts, threads.map(self._fault_of, self.parts), strict=True
+            ):
+                if fault is not None:
+                    yield part, fault
+
+    def _fault_of(self, part: Part) -> str | None:
+        path = self.path_of(part)
+        if not parts.exists(path):
+            return f"part {path} is missing"
+        found = parts.sha256(path)
+        if found == part.sha256:
+            return None
+        return (
+            f"part {path} has changed since it was committed: its sha256 is {found}, "
+            f"committed was {part.sha256}"
+        )
 
     def keys(self, first: str, last: str) -> Iterator[pa.Array]:
         """The key column of the rows with first <= key <= last, part by part.
@@ -132,23 +138,69 @@ def open_store(
         FileNotFoundError: if there is no table.
         ValueError: if there is no such version, or the fingerprint differs (naming the part).
     """
-    table = delta.open_log(location)
-    newest = table.version()
-    if version is not None and not 0 <= version <= newest:
-        raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
-    version = newest if version is None else version
-    commits = tuple(c for c in _commits(table) if c.version <= version)
-    table.load_as_version(version)
-    live = set(pa.table(table.get_add_actions(flatten=True))["path"].to_pylist())
-    known = {part.path: part for commit in commits for part in commit.added}
-    unknown = sorted(path for path in live if path not in known)
-    if unknown:
-        raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
+    with delta.reading(location):
+        table = delta.open_log(location)
+        newest = table.version()
+        if version is not None and not 0 <= version <= newest:
+            raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
+        version = newest if version is None else version
+        commits = tuple(c for c in read_commits(table) if c.version <= version)
+        table.load_as_version(version)
+        live = delta.live_parts(table)
+    known = _check_live(location, live, commits)
     fingerprint = commits[-1].fingerprint
     if expected is not None:
         check_same(fingerprint, expected, of=f"the store {str(location)!r}")
     held = tuple(known[path] for path in sorted(live))
-    return Store(str(location), version, fingerprint, held, commits)
+    opened = Store(str(location), version, fingerprint, held, commits)
+    if version != newest:
+        _check_kept(opened)
+    return opened
+
+
+def _check_live(
+    location: str | Path, live: Mapping[str, delta.Listed], commits: Sequence[Commit]
+) -> dict[str, Part]:
+    """What Delta lists must be what our runs committed: it passes over what it does not know.
+
+    Returns:
+        The live parts by path.
+
+    Raises:
+        ValueError: naming parts that one of the two does not have, or has otherwise.
+    """
+    known: dict[str, Part] = {}
+    for commit in commits:
+        for path in commit.removed:
+            known.pop(path, None)
+        known |= {part.path: part for part in commit.added}
+    unknown = sorted(live.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
+    outside = sorted(path for path in known if parts.leads_out(location, path))
+    if outside:
+        raise ValueError(f"parts of {location} are links that lead out of it: {outside[:3]}")
+    differing = sorted(p for p, part in known.items() if live.get(p) != delta.listing_of(part))
+    if differing:
+        raise ValueError(
+            f"the log of {location} is damaged: it does not list as committed {differing[:3]}"
+        )
+    return known
+
+
+def _check_kept(opened: Store) -> None:
+    """Refuse an old version whose parts have been vacuumed.
+
+    Raises:
+        ValueError: saying how many parts are gone.
+    """
+    gone = [part for part in opened.parts if not parts.exists(opened.path_of(part))]
+    if gone:
+        raise ValueError(
+            f"version {opened.version} of {opened.location} can no longer be read: {len(gone)} of "
+            f"its {len(opened.parts)} parts are gone, among them {gone[0].path}; "
+            "`python -m pipelines store history` shows what is left"
+        )
 
 
 def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
@@ -170,8 +222,8 @@ def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
         run_id: a second commit under the same id changes nothing.
         fingerprint: what the rows were made from.
         summary: kept with the version; JSON values.
-        after: commit only if the table is still at this version, `NOT_THERE` for none; by default
-            runs that add to the table at the same time all succeed, one after the other.
+        after: commit only if no run has committed since this version, `NOT_THERE` for none; by
+            default runs that add to the table at the same time all succeed, one after the other.
 
     Returns:
         The version that holds the run's parts.
@@ -180,32 +232,46 @@ def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
         ValueError: if the table has another fingerprint, naming the part that differs.
         Overtaken: if another run committed since `after`.
     """
-    information = {
-        "ltd.run_id": run_id,
-        "ltd.schema_version": tables.SCHEMA_VERSION,
-        "ltd.fingerprint": json.dumps(dict(fingerprint), ensure_ascii=False),
-        "ltd.parts": json.dumps([dataclasses.asdict(part) for part in added]),
-        "ltd.summary": json.dumps(dict(summary), ensure_ascii=False),
-    }
+    change = Change(schema, tuple(added), run_id, fingerprint, summary)
+    return _commit(location, change, after)
+
+
+def rewrite(opened: Store, change: Change) -> int:
+    """Put parts in the place of others, on top of the version that was opened.
+
+    Returns:
+        The new version; older ones stay as they are.
+
+    Raises:
+        Overtaken: if another run has committed since the store was opened.
+    """
+    return _commit(opened.location, change, opened.version)
+
+
+def _commit(location: str | Path, change: Change, after: int | None) -> int:
     # Delta's own retries let two creations of one table both land (75 of 80 tries at once), so a
     # commit that finds its version taken comes back here and looks again.
     properties = CommitProperties(
-        custom_metadata=information,
-        app_transactions=[Transaction(run_id, 1)],
+        custom_metadata=write_commit(change),
+        app_transactions=[Transaction(change.run_id, 1)],
         max_commit_retries=0,
     )
     while True:
         # Look at the version first: who commits after that look makes our write fail.
         seen = delta.version(location)
-        done = committed(location, run_id)
-        if done is not None:
-            return done.version
-        if after not in (None, seen):
-            raise Overtaken(f"{location} went from version {after} to {seen} meanwhile")
-        if seen != NOT_THERE:
-            open_store(location, seen, expected=fingerprint)
+        opened = None if seen == NOT_THERE else open_store(location, seen)
+        commits = opened.commits if opened else ()
+        done = [one.version for one in commits if one.run_id == change.run_id]
+        if done:
+            return done[0]
+        # Vacuuming makes versions too, but changes no row, so it overtakes nobody.
+        last = commits[-1].version if commits else NOT_THERE
+        if after is not None and not last <= after <= seen:
+            raise Overtaken(f"{location} went from version {after} to {last} meanwhile")
+        if opened and not change.moves:
+            check_same(opened.fingerprint, change.fingerprint, of=f"the store {str(location)!r}")
         try:
-            delta.write(location, seen, schema, added, properties)
+            delta.write(location, seen, change, properties)
         except (CommitFailedError, DeltaError):
             if delta.version(location) == seen:
                 raise
@@ -215,20 +281,5 @@ def committed(location: str | Path, run_id: str) -> Commit | None:
     """The commit of a run, or None if the run has not committed."""
     if not exists(location):
         return None
-    found = [c for c in _commits(delta.open_log(location)) if c.run_id == run_id]
+    found = [c for c in read_commits(delta.open_log(location)) if c.run_id == run_id]
     return found[0] if found else None
-
-
-def _commits(table: DeltaTable) -> list[Commit]:
-    entries = sorted(table.history(), key=lambda entry: entry["version"])
-    return [_commit(entry) for entry in entries if "ltd.run_id" in entry]
-
-
-def _commit(entry: Mapping[str, str]) -> Commit:
-    return Commit(
-        version=int(entry["version"]),
-        run_id=entry["ltd.run_id"],
-        fingerprint=json.loads(entry["ltd.fingerprint"]),
-        added=tuple(Part(**values) for values in json.loads(entry["ltd.parts"])),
-        summary=json.loads(entry["ltd.summary"]),
-    )

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 POOLINGS = ("idf", "mean", "cls")
-DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
+DTYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
 _METRICS = "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*"
 _RETENTION = "value divided by the reference's; NaN where that is below 0.05"
@@ -68,16 +68,36 @@ EVALUATION = pa.schema(
 )
 
 
+PROJECTION = pa.schema(
+    [
+        _column("pooling", pa.string(), "the vectors that it is for; the key, sorted"),
+        _column("component", pa.int32(), "0 for the mean, then the components in order", "rank"),
+        _column(
+            "vector",
+            list_of(pa.float32()),
+            "in the teacher's space: the mean vector, or a direction of length 1",
+        ),
+        _column("share", pa.float64(), "variance along the direction; 0 for the mean", "share"),
+    ]
+)
+
+
 def teacher_schema(
-    poolings: tuple[str, ...], width: int, dtype: str = "float32", *, text: bool = True
+    poolings: tuple[str, ...],
+    width: int,
+    dtype: str = "float32",
+    *,
+    text: bool = True,
+    projected: bool = False,
 ) -> pa.Schema:
     """Columns of a teacher store's parts; the partition column `ingest_date` is in the path.
 
     Args:
         poolings: each becomes a vector column ``vector_<pooling>``.
-        width: numbers in a vector, H.
-        dtype: element type of the vectors, a key of `DTYPES`.
+        width: numbers in a vector as it is stored.
+        dtype: element type of the vectors, a key of `DTYPES`; int8 adds ``scale_<pooling>``.
         text: whether the cleaned sentence is kept.
+        projected: whether principal components stand for the vectors.
 
     Raises:
         ValueError: for an unknown pooling or dtype.
@@ -98,12 +118,25 @@ def teacher_schema(
         ),
     ]
     for pooling in poolings:
-        doc = f"teacher's sentence vector, {pooling} pooling of the last layer's states"
-        field = _column(f"vector_{pooling}", list_of(DTYPES[dtype]), doc)
-        columns.append(field.with_metadata({**(field.metadata or {}), b"width": str(width)}))
-    norm = f"Euclidean length of vector_{poolings[0]}"
-    columns.append(_column("norm", pa.float32(), norm))
+        columns += _vector_columns(pooling, width, dtype, projected)
+    whole = dtype != "int8" and not projected
+    of = f"vector_{poolings[0]}" if whole else f"the teacher's whole {poolings[0]} vector"
+    columns.append(_column("norm", pa.float32(), f"Euclidean length of {of}"))
     return pa.schema([c for c in columns if text or c.name != "text"])
+
+
+def _vector_columns(pooling: str, width: int, dtype: str, projected: bool) -> list[pa.Field]:
+    """The columns of one pooling's vectors; `schemas.vectors` writes and reads them."""
+    doc = f"teacher's sentence vector, {pooling} pooling of the last layer's states"
+    if projected:
+        doc = f"{width} principal components of the {doc}; see the table projection"
+    scale = f"scale_{pooling}" if dtype == "int8" else ""
+    field = _column(f"vector_{pooling}", list_of(DTYPES[dtype]), doc, scale)
+    columns = [field.with_metadata({**(field.metadata or {}), b"width": str(width)})]
+    if scale:
+        of_scale = f"what 1 in vector_{pooling} is worth: its row's largest absolute number / 127"
+        columns.append(_column(scale, pa.float32(), of_scale))
+    return columns
 
 
 INGEST_DATE = _column("ingest_date", pa.date32(), "logical date of the run that added the row")
@@ -112,12 +145,24 @@ INGEST_DATE = _column("ingest_date", pa.date32(), "logical date of the run that 
 def tables_markdown() -> str:
     """The data dictionary, as `docs/tables.md` holds it."""
     teacher = teacher_schema(POOLINGS, 256).append(INGEST_DATE)
+    small = [field for field in teacher_schema(POOLINGS, 256, "int8") if field not in set(teacher)]
     tables = {
         "idf": (IDF, "Word document frequencies of one corpus. Sorted by word."),
         "teacher": (
             teacher,
             "The teacher store: one row per distinct sentence, sorted by id in each part. It has "
             "one vector column per pooling asked for; `text` is absent with `--no-keep-text`.",
+        ),
+        "teacher, with `--vector-dtype int8`": (
+            pa.schema(small),
+            "A number of a vector is the one in the list times its row's scale. The other columns "
+            "are as above.",
+        ),
+        "projection": (
+            PROJECTION,
+            "Beside a store made with `--pca N`, in `<store>.projection/<digest>`: one Parquet "
+            "file, no log. With mean m and components c, the store holds z[k] = (v - m) . c[k], "
+            "and v is about m + sum of z[k] c[k].",
         ),
         "quarantine": (QUARANTINE, "Records that are no sentences, beside the table they missed."),
         "evaluation": (EVALUATION, "One row per model, task and metric."),

@@ -10,7 +10,7 @@ from typing import Annotated
 import pytest
 import tyro
 
-from schemas.command import RetryLater, parse, run_job
+from schemas.command import RetryLater, parse, redact, run_job
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,3 +140,29 @@ def test_the_package_lists_its_jobs(argv, status):
     told = done.stderr if status else done.stdout
     for job in ("idf", "teacher", "sample", "explain"):
         assert f"  {job} " in told
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("s3://key:secret@lake/a@b.txt", "s3://lake/a@b.txt"),
+        ("s3://secret@lake", "s3://lake"),
+        ("s3://key:sec/ret@lake/x", "s3://lake/x"),
+        ("at 'gs://lake/x?token=secret&y=1', it", "at 'gs://lake/x', it"),
+        ('{"a": "abfs://lake/x?sig=s@ecret"}', '{"a": "abfs://lake/x"}'),
+        ("s3://key:secret@lake and s3://key:secret@sea", "s3://lake and s3://sea"),
+        ("s3://lake:9000/a@b/part-?.txt", "s3://lake:9000/a@b/part-?.txt"),
+        ("me@example.org asks: why? a=b", "me@example.org asks: why? a=b"),
+        ("/data/a@b/c?d=e", "/data/a@b/c?d=e"),
+    ],
+)
+def test_passwords_and_queries_are_taken_out_of_urls_and_nothing_else(text, left):
+    assert redact(text) == left
+
+
+def test_an_error_is_told_without_the_password_of_a_url(capsys):
+    def job(config):
+        raise OSError("s3://key:secret@lake/c.txt cannot be read")
+
+    assert status_of(Config, ["--out", "o"], job) == 74
+    assert capsys.readouterr().err == "error: s3://lake/c.txt cannot be read\n"

@@ -15,6 +15,7 @@ from distill_jobs.export import ExportConfig, export
 from distill_jobs.reader import read_group, row_groups, to_batch
 from distill_jobs.train import TrainConfig, distil
 from schemas.store import open_store
+from schemas.vectors import Decoder
 
 FILES = ["model.safetensors", "config.json", "tokenizer.json", "idf.parquet", "preparer.json"]
 
@@ -42,7 +43,7 @@ def encoder(exported):
 def test_the_encoder_gives_the_vectors_of_training_from_the_bare_text(encoder, small_store):
     group = row_groups(open_store(small_store))[0]
     table = read_group(group, ["text", "token_ids", "weights", "vector_idf"])
-    batch = to_batch(table, "idf", table.num_rows)
+    batch = to_batch(table, Decoder("idf", ("vector_idf",)), table.num_rows)
     with torch.inference_mode():
         expected = encoder._student.vectors(batch.ids_BT, batch.weights_BT).numpy()
     np.testing.assert_allclose(encoder.encode(table["text"].to_pylist()), expected, atol=1e-5)

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "pipelines": {
         *("schemas", "apache_beam", "torch", "transformers", "tokenizers", "safetensors"),
         *("huggingface_hub", "numpy", "pyarrow", "tqdm", "tyro"),
+        *("openlineage", "prometheus_client"),
     },
     "distill_jobs": {
         *("schemas", "ray", "torch", "safetensors", "numpy", "pyarrow", "scipy", "sklearn"),

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.decomposition import PCA
 
-from pipelines import teacher
+from pipelines import fitting, teacher
 from schemas import parts, store
 from schemas.prepare import load_preparer
 from schemas.store import open_store
 from schemas.text import sentence_id
+from schemas.vectors import open_decoder
 
 
 def rows_of(location) -> list[dict[str, object]]:
@@ -125,6 +127,7 @@ def test_nothing_but_parts_and_the_log_stays_in_the_folder(tmp_path, embed, sent
         "c.txt",
         "store",
         "store.preparer",
+        "store.runs",
     ]
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [
         "_delta_log",
@@ -273,6 +276,144 @@ def test_float16_vectors_are_the_float32_ones_rounded(tmp_path, embed, small_cor
     assert schema.field("vector_idf").type.value_type == "halffloat"
 
 
+def test_int8_vectors_are_the_float32_ones_to_half_a_step(
+    tmp_path, embed, small_corpus, small_store
+):
+    embed(small_corpus, out=tmp_path / "small", vector_dtype="int8", pooling=("idf", "cls"))
+    opened = open_store(tmp_path / "small")
+    assert opened.fingerprint["vector_dtype"] == "int8"
+    exact = {row["sentence_id"]: row for row in rows_of(small_store)}
+    for row in rows_of(tmp_path / "small"):
+        one = exact[row["sentence_id"]]
+        for pooling in ("idf", "cls"):
+            scale, numbers = row[f"scale_{pooling}"], np.array(row[f"vector_{pooling}"])
+            whole = np.array(one[f"vector_{pooling}"])
+            assert scale == pytest.approx(np.abs(whole).max() / 127, rel=1e-6)
+            assert np.abs(numbers * scale - whole).max() <= 0.5001 * scale
+        assert row["norm"] == one["norm"]
+
+
+def vectors_of(location, pooling):
+    """Key -> vector as training gets it."""
+    opened = open_store(location)
+    tables = [parts.read(opened.path_of(part)) for part in opened.parts]
+    decoder = open_decoder(opened, pooling)
+    return {
+        key: vector_H
+        for table in tables
+        for key, vector_H in zip(
+            table["sentence_id"].to_pylist(), decoder.decode(table), strict=True
+        )
+    }
+
+
+def test_of_each_pooling_its_own_principal_components_are_stored(
+    tmp_path, embed, small_corpus, small_store
+):
+    summary = embed(small_corpus, out=tmp_path / "s", pooling=("idf", "cls"), pca=12)
+    assert {len(row["vector_idf"]) for row in rows_of(tmp_path / "s")} == {12}
+    exact = {row["sentence_id"]: row for row in rows_of(small_store)}
+    for pooling in ("idf", "cls"):
+        restored = vectors_of(tmp_path / "s", pooling)
+        whole_NH = np.array([exact[key][f"vector_{pooling}"] for key in restored])
+        restored_NH = np.stack(list(restored.values()))
+        assert restored_NH.shape == (300, 16)
+        # The sample was the whole corpus, so what is lost is what the summary says.
+        lost = (
+            np.square(restored_NH - whole_NH).sum() / np.square(whole_NH - whole_NH.mean(0)).sum()
+        )
+        assert summary["variance_kept"][pooling] == pytest.approx(1 - lost, abs=2e-4)
+        oracle = PCA(12, svd_solver="full").fit(whole_NH)
+        expected = oracle.inverse_transform(oracle.transform(whole_NH))
+        np.testing.assert_allclose(restored_NH, expected, atol=1e-4)
+    norms = {row["sentence_id"]: row["norm"] for row in rows_of(tmp_path / "s")}
+    assert norms == {key: row["norm"] for key, row in exact.items()}
+
+
+def test_principal_components_may_be_int8_too(tmp_path, embed, small_corpus):
+    embed(small_corpus, out=tmp_path / "exact", pca=8)
+    embed(small_corpus, out=tmp_path / "small", pca=8, vector_dtype="int8")
+    exact, rough = vectors_of(tmp_path / "exact", "idf"), vectors_of(tmp_path / "small", "idf")
+    for key, vector_H in rough.items():
+        assert np.abs(vector_H - exact[key]).max() < 0.02 * np.abs(exact[key]).max()
+
+
+def test_a_store_keeps_its_projection_when_it_grows(tmp_path, embed, sentences):
+    first = write(tmp_path / "a.txt", sentences[:100])
+    embed(first, out=tmp_path / "store", pca=4)
+    made_by = open_store(tmp_path / "store").fingerprint["projection"]
+    embed(write(tmp_path / "b.txt", sentences), out=tmp_path / "store", pca=4, date="2026-01-02")
+    opened = open_store(tmp_path / "store")
+    assert (opened.version, opened.rows, opened.fingerprint["projection"]) == (1, 300, made_by)
+    folders = [path.name for path in (tmp_path / "store.projection").iterdir() if path.is_dir()]
+    assert folders == [made_by]
+    again = embed(first, out=tmp_path / "store", pca=4)
+    assert again["already_done"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rule"),
+    [
+        ((4, 5), r"store holds 4 principal components of each vector \(--pca 4\), .* --pca 5"),
+        ((4, 0), r"store holds 4 principal components of each vector \(--pca 4\), .* --pca 0"),
+        ((0, 4), r"store holds whole vectors \(--pca 0\), asked for was --pca 4; another number"),
+    ],
+)
+def test_another_number_of_components_is_refused(tmp_path, embed, sentences, sizes, rule):
+    made, asked = sizes
+    corpus = write(tmp_path / "c.txt", sentences[:20])
+    embed(corpus, out=tmp_path / "store", pca=made)
+    with pytest.raises(ValueError, match=rule):
+        embed(corpus, out=tmp_path / "store", pca=asked, date="2026-01-02")
+
+
+def test_without_components_the_fingerprint_says_nothing_of_them(small_store):
+    assert "projection" not in open_store(small_store).fingerprint
+    assert not Path(f"{small_store}.projection").exists()
+
+
+def test_a_first_run_that_died_after_fitting_goes_on_with_the_same_projection(
+    tmp_path, embed, sentences, monkeypatch
+):
+    corpus = write(tmp_path / "c.txt", sentences[:60])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            embed(corpus, out=tmp_path / "store", pca=4)
+    assert not store.exists(tmp_path / "store")
+    (fitted,) = (path for path in (tmp_path / "store.projection").iterdir() if path.is_dir())
+    monkeypatch.setattr(fitting, "fit", killed)
+    embed(corpus, out=tmp_path / "store", pca=4)
+    assert open_store(tmp_path / "store").fingerprint["projection"] == fitted.name
+
+
+def test_components_are_fitted_to_distinct_sentences_and_need_enough(tmp_path, embed, sentences):
+    few = write(tmp_path / "few.txt", sentences[:4] * 5)
+    with pytest.raises(ValueError, match="4 principal components cannot be fitted to 4 sentences"):
+        embed(few, out=tmp_path / "store", pca=4)
+    with pytest.raises(ValueError, match=r"pca must be below the width .* vectors, 16, got 16"):
+        embed(few, out=tmp_path / "store", pca=16)
+    assert [path.name for path in tmp_path.iterdir()] == ["few.txt"]
+
+
+def test_the_plan_of_a_store_of_components_is_smaller_and_fits_nothing(
+    tmp_path, embed, small_corpus
+):
+    sizes = {
+        (pca, dtype): embed(
+            small_corpus, out=tmp_path / "s", plan=True, pca=pca, vector_dtype=dtype
+        )["store_bytes"]
+        for pca, dtype in ((0, "float32"), (4, "float32"), (0, "int8"))
+    }
+    assert sizes[0, "float32"] - sizes[4, "float32"] == 300 * 4 * 12
+    assert sizes[0, "float32"] - sizes[0, "int8"] == 300 * (16 * 3 - 4)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_store_without_text_keeps_no_sentence_anywhere(tmp_path, embed, sentences):
     corpus = write(tmp_path / "c.txt", sentences[:20])
     embed(corpus, out=tmp_path / "store", keep_text=False)
@@ -305,13 +446,14 @@ def test_adding_under_other_settings_is_refused_naming_the_setting(
         ({"date": "01.02.2026"}, "01.02.2026"),
         ({"date": "20260102"}, "date must be written YYYY-MM-DD, got '20260102'"),
         ({"pooling": ("max",)}, "poolings must be some of idf, mean, cls, got .'max'."),
-        ({"vector_dtype": "int8"}, "vector dtype must be one of float32, float16, got 'int8'"),
+        ({"vector_dtype": "int4"}, "dtype must be one of float32, float16, int8, got 'int4'"),
         ({"max_tokens": 2}, "max_tokens must be at least 3, got 2"),
         ({"rows_per_part": 0}, "rows_per_part must be at least 3, got 0"),
         ({"dtype": "int4"}, "dtype must be auto, float32 or bfloat16, got 'int4'"),
         ({"limit": 0}, "limit must be at least 1, got 0"),
         ({"max_bad_fraction": 1.5}, "max_bad_fraction must be 0 to 1, got 1.5"),
         ({"token_budget": -1}, "token_budget must be at least 0, got -1"),
+        ({"pca": -1}, "pca must be at least 0, got -1"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_early(tmp_path, embed, small_corpus, settings, rule):

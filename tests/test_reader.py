@@ -15,9 +15,11 @@ from distill_jobs.reader import (
     to_batch,
 )
 from schemas.store import open_store
+from schemas.vectors import Decoder
 from tests.vector_store import make_store
 
 STREAMS = 8
+IDF = Decoder("idf", ("vector_idf",))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def keys(batch):
 def read(groups, rank=0, world=1, start=0, **of_plan):
     return list(
         batches(
-            plan(groups, **of_plan), "idf", rank=rank, world=world, streams=STREAMS, start=start
+            plan(groups, **of_plan), IDF, rank=rank, world=world, streams=STREAMS, start=start
         )
     )
 
@@ -114,7 +116,7 @@ def test_padding_agrees_with_the_obvious_loop():
 
 def test_an_empty_share_counts_for_nothing_but_keeps_step():
     empty = pa.table({"token_ids": [[1]], "weights": [[1.0]], "vector_idf": [[1.0]]}).slice(0, 0)
-    batch = to_batch(empty, "idf", global_rows=5)
+    batch = to_batch(empty, IDF, global_rows=5)
     assert batch.rows == 0
     assert batch.ids_BT.shape == (1, 1)
 
@@ -141,7 +143,7 @@ def test_numbers_that_do_not_divide_are_refused(groups):
 def test_an_error_while_decoding_ahead_comes_through():
     def broken():
         yield to_batch(
-            pa.table({"token_ids": [[1]], "weights": [[1.0]], "vector_idf": [[1.0]]}), "idf", 1
+            pa.table({"token_ids": [[1]], "weights": [[1.0]], "vector_idf": [[1.0]]}), IDF, 1
         )
         raise ValueError("page checksum")
 

@@ -8,13 +8,13 @@ import pytest
 
 from pipelines.blocks import id_partition, pack
 from pipelines.embedding import Teacher, find_teacher
+from pipelines.known import new_sentences
 from pipelines.sentences import content_id, sentences_table
 from pipelines.shards import (
     Shard,
     Target,
     embed_shard,
     join_small,
-    new_sentences,
     part_of,
     prepare_shard,
     record_of,
@@ -63,7 +63,7 @@ def blocks_of(texts, source="s") -> list[bytes]:
 
 
 def prepared(texts, preparer, target) -> Shard:
-    rows, _ = new_sentences(blocks_of(texts), 0, 1, target)
+    rows, _ = new_sentences(blocks_of(texts), 0, 1, target.known)
     shard, _, _ = prepare_shard(rows, 0, preparer, target)
     return shard
 
@@ -75,17 +75,17 @@ def commit(record, target) -> None:
 
 
 def test_in_a_new_store_every_distinct_sentence_is_new(target):
-    rows, counts = new_sentences(blocks_of([*TEXTS, *TEXTS[:2]]), 0, 1, target)
+    rows, counts = new_sentences(blocks_of([*TEXTS, *TEXTS[:2]]), 0, 1, target.known)
     assert sorted(rows["text"].to_pylist()) == sorted(TEXTS)
-    assert counts == {"distinct": 5, "new": 5, "reused": 0}
+    assert counts == {"distinct": 5, "new": 5, "reused": 0, "forgotten": 0}
 
 
 def test_sentences_that_the_store_has_are_not_new(tmp_path, target, preparer, teacher):
     commit(embed_shard(prepared(TEXTS[:3], preparer, target), teacher, target, 512), target)
     later = target_in(tmp_path, run_id="run2", base_version=0)
-    rows, counts = new_sentences(blocks_of(TEXTS), 0, 1, later)
+    rows, counts = new_sentences(blocks_of(TEXTS), 0, 1, later.known)
     assert sorted(rows["text"].to_pylist()) == sorted(TEXTS[3:])
-    assert counts == {"distinct": 5, "new": 2, "reused": 3}
+    assert counts == {"distinct": 5, "new": 2, "reused": 3, "forgotten": 0}
 
 
 def test_sentences_of_a_version_after_the_base_still_count_as_new(
@@ -94,7 +94,7 @@ def test_sentences_of_a_version_after_the_base_still_count_as_new(
     for number, texts in enumerate([TEXTS[:1], TEXTS[1:2]], 1):
         one = target_in(tmp_path, run_id=f"run{number}")
         commit(embed_shard(prepared(texts, preparer, one), teacher, one, 512), one)
-    _, counts = new_sentences(blocks_of(TEXTS), 0, 1, target_in(tmp_path, base_version=0))
+    _, counts = new_sentences(blocks_of(TEXTS), 0, 1, target_in(tmp_path, base_version=0).known)
     assert counts["reused"] == 1
 
 
@@ -113,7 +113,7 @@ def test_a_part_of_joined_shards_holds_the_rows_of_all_in_order(preparer, teache
     for partition in range(4):
         of_range = [text for text in TEXTS if id_partition(content_id(text), 4) == partition]
         if of_range:
-            rows, _ = new_sentences(blocks_of(of_range), partition, 4, target)
+            rows, _ = new_sentences(blocks_of(of_range), partition, 4, target.known)
             shards.append(prepare_shard(rows, partition, preparer, target)[0])
     (joined,) = join_small(shards[::-1], 5)
     part = part_of(embed_shard(joined, teacher, target, 512))
@@ -124,14 +124,14 @@ def test_a_part_of_joined_shards_holds_the_rows_of_all_in_order(preparer, teache
 
 
 def test_rows_without_tokens_are_left_out_and_told(preparer, target):
-    rows, _ = new_sentences(blocks_of(["北京", "\u0301", "好吃"]), 0, 1, target)
+    rows, _ = new_sentences(blocks_of(["北京", "\u0301", "好吃"]), 0, 1, target.known)
     shard, counts, empty = prepare_shard(rows, 0, preparer, target)
     assert (shard.rows, counts) == (2, {"new": -1})
     assert [rows["text"][index].as_py() for index in empty] == ["\u0301"]
 
 
 def test_a_shard_without_any_tokens_is_none(preparer, target):
-    rows, _ = new_sentences(blocks_of(["\u0301"]), 0, 1, target)
+    rows, _ = new_sentences(blocks_of(["\u0301"]), 0, 1, target.known)
     assert prepare_shard(rows, 0, preparer, target) == (None, {"new": -1}, [0])
 
 

@@ -76,7 +76,7 @@ def test_text_can_be_left_out():
     [
         (("max",), "float32", "poolings must be some of idf, mean, cls, got .'max'."),
         ((), "float32", "poolings must be some of idf, mean, cls, got"),
-        (("idf",), "int8", "vector dtype must be one of float32, float16, got 'int8'"),
+        (("idf",), "int4", "vector dtype must be one of float32, float16, int8, got 'int4'"),
     ],
 )
 def test_an_unknown_pooling_or_dtype_is_refused(poolings, dtype, rule):

@@ -1,0 +1,106 @@
+"""Verb: delete what no version needs, and old versions that no student names."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+from pyarrow import fs
+
+from schemas import delta, parts
+from schemas.command import run_job
+from schemas.pins import pins, unpin
+from schemas.store import open_store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VacuumConfig:
+    """Delete files that nothing needs; what a student was trained on stays."""
+
+    location: tyro.conf.Positional[str]
+    """Folder of the store."""
+    retention_hours: int = 168
+    """Parts replaced, or left behind uncommitted, less than this long ago stay."""
+    abandon: tuple[str, ...] = ()
+    """Unfinished runs whose work may be deleted too."""
+    unpin_missing: bool = False
+    """Give up versions whose students' folders this machine no longer sees."""
+    dry_run: bool = False
+    """Only list the files."""
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        if self.retention_hours < 0:
+            raise ValueError(f"retention_hours must be at least 0, got {self.retention_hours}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read the flags and vacuum."""
+    run_job(VacuumConfig, argv, vacuum)
+
+
+def vacuum(config: VacuumConfig) -> dict[str, object]:
+    """Find or delete files that neither the newest nor a pinned version needs.
+
+    Returns:
+        The files, their bytes, the versions kept, and pins whose student is gone from this machine.
+
+    Raises:
+        ValueError: if files of an unfinished run would go, naming the run.
+    """
+    opened = open_store(config.location)
+    named = pins(config.location)
+    missing = [pin for pin in named if not Path(pin.by).is_dir()]
+    given_up = missing if config.unpin_missing else []
+    keep = sorted({opened.version, *(pin.version for pin in named if pin not in given_up)})
+    found = delta.vacuum(config.location, config.retention_hours, keep, dry_run=True)
+    _check_unfinished(config, set(found))
+    size = sum(_size(f"{config.location}/{path}") for path in found)
+    if not config.dry_run:
+        for pin in given_up:
+            unpin(config.location, pin)
+        for run_id in config.abandon:
+            parts.remove_folder(f"{config.location}.staging/{run_id}")
+        delta.vacuum(config.location, config.retention_hours, keep, dry_run=False)
+        parts.tidy(config.location)
+    return {
+        "store": config.location,
+        "deleted": not config.dry_run,
+        "files": len(found),
+        "bytes": size,
+        "versions_kept": keep,
+        "pins_of_missing_students": [dataclasses.asdict(pin) for pin in missing],
+        "listed": sorted(found)[:100],
+    }
+
+
+def unfinished_runs(location: str) -> dict[str, set[str]]:
+    """Runs that have not committed, and the parts that they have written, by their records."""
+    files, folder = parts.filesystem(f"{location}.staging")
+    selector = fs.FileSelector(folder, allow_not_found=True, recursive=True)
+    runs: dict[str, set[str]] = {}
+    for info in files.get_file_info(selector):
+        run_id, _, name = info.path.removeprefix(f"{folder}/").partition("/")
+        if name:
+            runs.setdefault(run_id, set())
+        if name.endswith(".json"):
+            record = json.loads(parts.read_bytes(f"{location}.staging/{run_id}/{name}"))
+            runs[run_id].add(record["part"]["path"])
+    return runs
+
+
+def _check_unfinished(config: VacuumConfig, found: set[str]) -> None:
+    for run_id, written in unfinished_runs(config.location).items():
+        lost = written & found
+        if lost and run_id not in config.abandon:
+            raise ValueError(
+                f"{len(lost)} of these files are the work of run {run_id}, which has not "
+                "committed: run its command again to finish it, or give it up with "
+                f"--abandon {run_id}"
+            )
+
+
+def _size(path: str) -> int:
+    files, inside = parts.filesystem(path)
+    return int(files.get_file_info(inside).size or 0)
