@@ -5,7 +5,7 @@ TORCH_BACKEND ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-cluster check format docs bench clean
+.PHONY: help setup demo test test-faults test-cluster check format docs lock bench clean
 
 help:  ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ format: setup  ## let ruff format the code
 
 docs: setup  ## write the generated pages under docs/
 	$(BIN)/python -m schemas.tables > docs/tables.md
+
+lock: setup  ## write deploy/requirements.lock: every package of an image, with its hashes
+	$(BIN)/uv pip compile pyproject.toml --constraint constraints.txt --generate-hashes --quiet \
+	    --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
+	    --python-platform x86_64-manylinux_2_28 --output-file deploy/requirements.lock
 
 bench: demo  ## measure size and speed of students beside a BERT-base-shaped teacher
 	$(BIN)/python -m tests.bench.speed --student work/demo/bilstm work/demo/static \

@@ -25,7 +25,7 @@ from pipelines.known import Known, new_sentences
 from pipelines.lineage import recorded
 from pipelines.monitoring import write_gauges
 from pipelines.reading import Inputs, Range, plan_ranges, read_records
-from pipelines.running import beam_options, run
+from pipelines.running import beam_options, run_once
 from pipelines.sentences import (
     Counts,
     Quarantine,
@@ -131,7 +131,7 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
         parts.check_writable(config.out)
         read = {compared.location: compared.version} if compared else None
         with recorded("idf", config.out, run_id, inputs.files, read) as recording:
-            metrics = run(build(config, inputs, target, options))
+            metrics = run_once(build(config, inputs, target, options), config.out, run_id)
             done = recording.committed = store.committed(config.out, run_id)
         assert done is not None
         write_gauges("idf", config.out, done, metrics)
@@ -269,7 +269,7 @@ def _write_table(counts: Counts, merged: list[bytes], held: int, target: _Target
         min_df=target.min_df,
     )
     check_unchanged(target.inputs)
-    part = parts.write(table.to_arrow(), target.location, "part-00000.parquet", row_group=65_536)
+    part = parts.write(table.to_arrow(), target.location, "part-*.parquet", row_group=65_536)
     summary = {
         "job": "idf",
         **counts,

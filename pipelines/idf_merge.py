@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import tyro
 
+from pipelines.lineage import recorded
 from schemas import parts, store, tables
+from schemas.code_version import code_version
 from schemas.command import run_job
 from schemas.fingerprint import digest
 from schemas.idf import IdfTable
@@ -55,17 +57,20 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
         if store.exists(config.out):
             raise FileExistsError(f"{config.out} holds another table; give another --out")
         parts.check_writable(config.out)
-        part = parts.write(merged.to_arrow(), config.out, "part-00000.parquet", row_group=65_536)
+        part = parts.write(merged.to_arrow(), config.out, "part-*.parquet", row_group=65_536)
         fingerprint = {**opened[0].fingerprint, "idf": merged.digest()}
         summary = {"job": "idf merge", "n_docs": merged.n_docs, "words": len(merged.df), "of": runs}
-        store.commit(
-            config.out,
-            tables.IDF,
-            [part],
-            run_id=run_id,
-            fingerprint=fingerprint,
-            summary=summary,
-        )
+        read = {one.location: one.version for one in opened}
+        with recorded("idf-merge", config.out, run_id, [], read) as recording:
+            store.commit(
+                config.out,
+                tables.IDF,
+                [part],
+                run_id=run_id,
+                fingerprint=fingerprint,
+                summary={**summary, "code": code_version()},
+            )
+            recording.committed = store.committed(config.out, run_id)
         parts.tidy(config.out)
     return {"table": config.out, "reused": done is not None, **drift}
 

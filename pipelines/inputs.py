@@ -44,6 +44,7 @@ def find_files(patterns: Sequence[str]) -> tuple[InputFile, ...]:
 
     Raises:
         FileNotFoundError: if a pattern matches no file.
+        OSError: naming a file that cannot be read.
     """
     found: dict[str, FileMetadata] = {}
     for pattern in patterns:
@@ -78,7 +79,11 @@ def provenance(files: Sequence[InputFile]) -> dict[str, object]:
 
 def _input_file(found: FileMetadata) -> InputFile:
     # A pipe is no regular file: who reads it for a digest takes the lines from the run.
-    sha256 = file_digest(Path(found.path)) if os.path.isfile(found.path) else None
+    try:
+        sha256 = file_digest(Path(found.path)) if os.path.isfile(found.path) else None
+    except OSError as error:
+        # Plainly an OSError: a PermissionError would say that the output cannot be created.
+        raise OSError(f"{found.path} cannot be read: {error}") from error
     return InputFile(found.path, found.size_in_bytes, found.last_updated_in_seconds, sha256)
 
 

@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from pipelines.monitoring import metrics_of
+from schemas import store
 from schemas.command import OutOfMemory, RetryLater
 
 _KINDS: dict[str, type[Exception]] = {
@@ -45,6 +46,30 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
             "use FnApiRunner, FlinkRunner, DataflowRunner or SparkRunner"
         )
     return options
+
+
+def run_once(pipeline: beam.Pipeline, location: str, run_id: str) -> dict[str, float]:
+    """Run to the end, or to where the same command, started twice, has done the work elsewhere.
+
+    Who commits first also tidies up, so that the other one may miss its files.
+
+    Args:
+        pipeline: that ends with the commit.
+        location: of the table that it writes.
+        run_id: under which it commits.
+
+    Returns:
+        As `run`; nothing if another process has committed this very run.
+
+    Raises:
+        Exception: as `run`.
+    """
+    try:
+        return run(pipeline)
+    except Exception:
+        if store.committed(location, run_id) is None:
+            raise
+        return {}
 
 
 def run(pipeline: beam.Pipeline) -> dict[str, float]:

@@ -83,8 +83,8 @@ class Target:
         return None if self.base_version is None else Known(self.location, self.base_version)
 
     def part_path(self, shard: Shard) -> str:
-        """Path of the shard's part under the store."""
-        return f"{tables.INGEST_DATE.name}={self.date}/{shard.name}.parquet"
+        """Path of the shard's part under the store, as `parts.write` takes it."""
+        return f"{tables.INGEST_DATE.name}={self.date}/{shard.name}-*.parquet"
 
     def projections(self) -> dict[str, Projection]:
         """The store's, by pooling, read from beside it; none if it keeps whole vectors."""
@@ -216,7 +216,7 @@ def embed_rows(
     for pooling, vectors in embedded.vectors.items():
         bad = first_unusable(vectors)
         if bad is not None:
-            told = prepared["text"][bad].as_py()[:40] if "text" in prepared.column_names else ""
+            told = prepared["text"][bad].as_py()[:40] if target.keep_text else ""
             raise ValueError(
                 f"the teacher gives no usable {pooling} vector for sentence "
                 f"{prepared['sentence_id'][bad].as_py()} ({told!r}): "

@@ -23,7 +23,7 @@ from pipelines.lineage import recorded
 from pipelines.monitoring import write_gauges
 from pipelines.progress import Progress
 from pipelines.reading import Inputs, plan_ranges
-from pipelines.running import beam_options, run
+from pipelines.running import beam_options, run_once
 from pipelines.sentences import Quarantine, ReadSentences, total
 from pipelines.shards import Target, join_small
 from pipelines.teacher_steps import EmbedShards, PrepareShards, Tools, commit_run, judge
@@ -136,6 +136,9 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
         run_id = digest([run_id, base])
     done = store.committed(config.out, run_id)
     if done is not None:
+        # A run that was killed right after its commit has not tidied up.
+        parts.remove_folder(f"{config.out}.staging/{run_id}")
+        parts.tidy(config.out)
         return _told(config, done, already_done=True)
     parts.check_writable(config.out)
     target = Target(
@@ -153,7 +156,8 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     read = {config.idf: tools.idf_version}
     with recorded("teacher", config.out, run_id, inputs.files, read) as recording:
         with Progress(target.staging, "sentences"):
-            metrics = run(build(config, inputs, tools, target, options))
+            pipeline = build(config, inputs, tools, target, options)
+            metrics = run_once(pipeline, config.out, run_id)
         done = recording.committed = store.committed(config.out, run_id)
     assert done is not None
     write_gauges("teacher", config.out, done, metrics)

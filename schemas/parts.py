@@ -60,7 +60,8 @@ def write(table: pa.Table, root: str | Path, path: str, row_group: int = ROW_GRO
     Args:
         table: sorted by its first column, which is a string.
         root: the table's folder; temporary files go beside it, never into it.
-        path: of the part, relative to the root.
+        path: of the part, relative to the root; a ``*`` in it becomes 8 digits of the content's
+            sha256, so that tries whose numbers are rounded otherwise never write the same file.
         row_group: rows in a row group.
     """
     sink = pa.BufferOutputStream()
@@ -81,10 +82,11 @@ def write(table: pa.Table, root: str | Path, path: str, row_group: int = ROW_GRO
         write_page_checksum=True,
     )
     content = sink.getvalue()
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = path.replace("*", sha256[:8])
     write_bytes(content, root, path)
     key = table.column(0)
     first, last = (key[0].as_py(), key[-1].as_py()) if table.num_rows else (None, None)
-    sha256 = hashlib.sha256(content).hexdigest()
     return Part(path, table.num_rows, content.size, sha256, first, last)
 
 

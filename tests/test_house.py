@@ -133,12 +133,14 @@ def test_the_readme_s_file_tree_names_every_source_file_and_no_other():
         re.DOTALL | re.MULTILINE | re.IGNORECASE,
     )
     assert block, "README.md has no code block under a heading with the word tree"
-    named, package = set(), ""
+    named, folders = set(), []
     for line in block.group(1).splitlines():
-        words = re.findall(r"[\w./-]+", line.partition("  #")[0])
-        if words and words[0].rstrip("/") in (*PACKAGES, "deploy", "docs", "tests", ".ci"):
-            package = words[0].rstrip("/")
-        named |= {f"{package}/{word}" for word in words if re.fullmatch(r"\w+\.py", word)}
+        depth = (len(line) - len(line.lstrip())) // 2
+        words = re.findall(r"[\w./-]+", line)
+        if words[0].endswith("/"):
+            folders[depth:] = [words[0].rstrip("/")]
+        elif words[0].endswith(".py"):
+            named.add("/".join([*folders[:depth], words[0]]))
     actual = {name_of(path) for path in sources(*PACKAGES)}
     assert {name for name in named if name.split("/")[0] in PACKAGES} == actual
 

@@ -75,6 +75,17 @@ def test_a_pipe_is_not_read_for_a_digest(tmp_path):
     check_unchanged([found])
 
 
+def test_a_file_that_may_not_be_read_is_an_input_error(hello, monkeypatch, capsys, tmp_path):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(inputs, "file_digest", denied)
+    with pytest.raises(SystemExit) as ended:
+        idf.main(["--corpus", str(hello), "--out", str(tmp_path / "idf")])
+    assert ended.value.code == 74
+    assert f"error: {hello} cannot be read: [Errno 13] Permission" in capsys.readouterr().err
+
+
 def test_a_copied_and_touched_file_is_the_same_in_a_run_id(hello, tmp_path):
     (tmp_path / "other").mkdir()
     copy = shutil.copy(hello, tmp_path / "other")

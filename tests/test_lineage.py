@@ -141,6 +141,17 @@ def test_a_real_run_that_fails_leaves_a_fail(tmp_path, count):
     assert not (tmp_path / "idf.runs.staging").exists()
 
 
+def test_where_no_text_is_kept_the_record_of_an_error_quotes_none(
+    tmp_path, embed, small_corpus, sentences, monkeypatch
+):
+    monkeypatch.setattr("pipelines.shards.first_unusable", lambda vectors: 0)
+    with pytest.raises(ValueError, match="no usable idf vector"):
+        embed(small_corpus, out=tmp_path / "store", keep_text=False)
+    (path,) = tmp_path.glob("store.runs/*.jsonl")
+    assert "no usable idf vector" in path.read_text(encoding="utf-8")
+    assert [text for text in sentences if text in path.read_text(encoding="utf-8")] == []
+
+
 def test_two_attempts_of_a_run_are_two_files_with_two_uuids(tmp_path):
     out = tmp_path / "table"
     for _ in range(2):

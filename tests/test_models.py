@@ -27,6 +27,26 @@ def test_every_vector_column_of_a_store_is_a_model(tmp_path):
     np.testing.assert_array_equal(found[1].encode(asked), expected)
 
 
+def test_vectors_that_a_store_keeps_less_of_are_compared_in_the_teacher_s_space(
+    tmp_path, embed, sentences
+):
+    asked = sentences[:20]
+    (tmp_path / "c.txt").write_text("\n".join(asked), encoding="utf-8")
+    settings = {"vector_dtype": "int8", "pca": 6, "pooling": ("idf", "cls")}
+    for name, way in {"whole": {"pooling": ("idf", "cls")}, "less": settings}.items():
+        embed(tmp_path / "c.txt", out=tmp_path / name, **way)
+    whole, less = (
+        models.teachers(store.open_store(tmp_path / name), asked, tmp_path / "missing.txt")
+        for name in ("whole", "less")
+    )
+    assert [model.name for model in less] == ["teacher/idf", "teacher/cls"]
+    for exact, near in zip(whole, less, strict=True):
+        exact_NH, near_NH = exact.encode(asked), near.encode(asked)
+        spread = np.square(exact_NH - exact_NH.mean(axis=0)).sum()
+        assert near_NH.shape == (20, 16)
+        assert np.square(near_NH - exact_NH).sum() < 0.2 * spread
+
+
 def test_a_sentence_may_be_in_any_part(tmp_path):
     put_store(tmp_path / "t", TEXTS[:20], "a")
     put_store(tmp_path / "t", TEXTS[20:], "b")

@@ -199,10 +199,9 @@ def test_a_file_that_changed_since_is_another_corpus(tmp_path, count):
 def test_only_the_part_and_the_log_are_in_the_folder(tmp_path, corpus, count):
     count(corpus, out=tmp_path / "idf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["idf", "idf.runs"]
-    assert sorted(path.name for path in (tmp_path / "idf").iterdir()) == [
-        "_delta_log",
-        "part-00000.parquet",
-    ]
+    (part,) = store.open_store(tmp_path / "idf").parts
+    assert part.path == f"part-{part.sha256[:8]}.parquet"
+    assert sorted(path.name for path in (tmp_path / "idf").iterdir()) == ["_delta_log", part.path]
 
 
 def test_the_idf_column_is_derived_from_the_counts(counted_once):

@@ -175,6 +175,8 @@ def test_a_run_killed_half_way_and_started_again_equals_an_undisturbed_one(
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert not store.exists(out)
+    (events,) = tmp_path.glob("killed.runs/*.jsonl")
+    assert [json.loads(line)["eventType"] for line in events.open()] == ["START"]
     finished = {
         path.stem: (json.loads(path.read_text()), written(out, path.stem))
         for path in tmp_path.glob("killed.staging/*/part-*.json")
@@ -193,7 +195,8 @@ def test_a_run_killed_half_way_and_started_again_equals_an_undisturbed_one(
 
 def written(out: Path, name: str) -> tuple[int, int]:
     """Which file a part is, and when it was written."""
-    found = (out / "ingest_date=2026-01-01" / f"{name}.parquet").stat()
+    (path,) = (out / "ingest_date=2026-01-01").glob(f"{name}-*.parquet")
+    found = path.stat()
     return found.st_ino, found.st_mtime_ns
 
 

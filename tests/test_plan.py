@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.plan import rest
+from pipelines.plan import probe, rest
+from pipelines.reading import plan_ranges
 
 
 def planned(embed, *corpus, out, **settings):
@@ -38,6 +39,16 @@ def test_of_a_large_corpus_1000_sentences_are_probed(tmp_path, embed):
     (tmp_path / "large.txt").write_text("\n".join(lines), encoding="utf-8")
     told = planned(embed, tmp_path / "large.txt", out=tmp_path / "s")
     assert (told["probe_sentences"], told["corpus_sentences"]) == (1000, 1500)
+
+
+def test_a_probe_takes_as_much_from_the_start_of_every_range(tmp_path):
+    for name in "ab":
+        lines = "".join(f"{name}{number}\n" for number in range(9))
+        (tmp_path / f"{name}.txt").write_text(lines, encoding="utf-8")
+    ranges = plan_ranges([f"{tmp_path}/*.txt"], ("text",)).ranges
+    assert probe(ranges, 4) == ["a0", "a1", "b0", "b1"]
+    assert probe(ranges, 4) == probe(ranges, 4)
+    assert len(probe(ranges, 100)) == 18
 
 
 def test_a_corpus_in_which_the_tokenizer_sees_nothing_has_no_plan(tmp_path, embed):

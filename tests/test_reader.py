@@ -1,10 +1,16 @@
 """distill_jobs/reader.py: every row once, in an order that only the seed and the epoch decide."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
+from distill_jobs import checkpoint
+from distill_jobs.loop import new_student
+from distill_jobs.preflight import preflight
 from distill_jobs.reader import (
     Plan,
     ahead,
@@ -14,8 +20,11 @@ from distill_jobs.reader import (
     row_groups,
     to_batch,
 )
+from distill_jobs.train import TrainConfig, distil
+from distill_jobs.validation import held_out_batches, validate
+from schemas import parts
 from schemas.store import open_store
-from schemas.vectors import Decoder
+from schemas.vectors import Decoder, open_decoder
 from tests.vector_store import make_store
 
 STREAMS = 8
@@ -38,9 +47,7 @@ def keys(batch):
 
 def read(groups, rank=0, world=1, start=0, **of_plan):
     return list(
-        batches(
-            plan(groups, **of_plan), IDF, rank=rank, world=world, streams=STREAMS, start=start
-        )
+        batches(plan(groups, **of_plan), IDF, rank=rank, world=world, streams=STREAMS, start=start)
     )
 
 
@@ -138,6 +145,95 @@ def test_numbers_that_do_not_divide_are_refused(groups):
         plan(groups, batch=30)
     with pytest.raises(ValueError, match="divide 8, got 3"):
         read(groups, world=3)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, embed, small_corpus):
+    """Stores of the small corpus, by how they keep its vectors."""
+    folder = tmp_path_factory.mktemp("kept")
+    ways = {
+        "float32": {},
+        "float16": {"vector_dtype": "float16"},
+        "int8": {"vector_dtype": "int8"},
+        "pca": {"pca": 12},
+        "pca+int8": {"pca": 12, "vector_dtype": "int8"},
+    }
+    for name, settings in ways.items():
+        embed(small_corpus, out=folder / name, **settings)
+    return folder
+
+
+@pytest.mark.parametrize("way", ["float16", "int8", "pca", "pca+int8"])
+def test_batches_hold_whole_vectors_whatever_the_store_keeps(kept, way):
+    exact, found = (
+        list(
+            batches(
+                plan(row_groups(opened)),
+                open_decoder(opened, "idf"),
+                rank=0,
+                world=1,
+                streams=STREAMS,
+            )
+        )
+        for opened in (open_store(kept / "float32"), open_store(kept / way))
+    )
+    for one, other in zip(exact, found, strict=True):
+        assert torch.equal(one.ids_BT, other.ids_BT)
+        assert other.teacher_BH.dtype == torch.float32
+        cosines = torch.cosine_similarity(one.teacher_BH, other.teacher_BH)
+        assert cosines.min() > {"float16": 0.99999, "int8": 0.999}.get(way, 0.9)
+
+
+def taught(kept, way, out):
+    """Scores of a student trained from one of the stores, against the whole vectors."""
+    settings = {
+        "epochs": 40,
+        "learning_rate": 0.02,
+        "batch_size": 32,
+        "embedding": 8,
+        "validation_rows": 60,
+        "precision": "float32",
+    }
+    asked = TrainConfig(store=str(kept / way), out=out, **settings)
+    student = new_student(preflight(asked)[0])
+    checkpoint.load_student(Path(distil(asked)["checkpoint"]), student)
+    assert student.config.width == 16
+    exact = open_store(kept / "float32")
+    _, held = hold_out(row_groups(exact), 60, seed=0)
+    whole = held_out_batches(held, open_decoder(exact, "idf"))
+    return validate(student, whole, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def taught_exactly(kept, tmp_path_factory):
+    return taught(kept, "float32", tmp_path_factory.mktemp("exact") / "training")
+
+
+@pytest.mark.parametrize("way", ["float16", "int8", "pca", "pca+int8"])
+def test_a_student_taught_with_less_is_as_near_the_teacher(kept, taught_exactly, tmp_path, way):
+    scores = taught(kept, way, tmp_path / "training")
+    assert taught_exactly["spearman"] > 0.5
+    for name in ("spearman", "cosine", "unexplained"):
+        assert scores[name] == pytest.approx(taught_exactly[name], abs=0.05)
+
+
+def test_a_changed_projection_stops_a_training_before_it_starts(kept, tmp_path):
+    made_by = open_store(kept / "pca").fingerprint["projection"]
+    shutil.copytree(kept / "pca", tmp_path / "store")
+    shutil.copytree(kept / "pca.projection", tmp_path / "store.projection")
+    path = tmp_path / "store.projection" / made_by / "projection.parquet"
+    table = parts.read(path)
+    vectors = [vector[::-1] for vector in table["vector"].to_pylist()]
+    spoiled = table.set_column(
+        2, table.schema.field(2), pa.array(vectors, table.schema.field(2).type)
+    )
+    parts.write(spoiled, path.parent, path.name)
+    asked = TrainConfig(store=str(tmp_path / "store"), out=tmp_path / "t", validation_rows=60)
+    with pytest.raises(ValueError, match=r"projection\.parquet has changed since it was written"):
+        preflight(asked)
+    shutil.rmtree(tmp_path / "store.projection")
+    with pytest.raises(FileNotFoundError, match=r"there is no projection at .*; the store needs"):
+        preflight(asked)
 
 
 def test_an_error_while_decoding_ahead_comes_through():

@@ -1,17 +1,22 @@
 """Other people's tools read the store: the same rows and the same vector from each of them."""
 
 import datetime
+from pathlib import Path
 
 import deltalake
 import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
 from schemas import parts
+from schemas.projection import projection_folder
 from schemas.store import open_store
+from schemas.vectors import open_decoder
+from tests.bench import analytics
 
 DAY = datetime.date(2026, 1, 1)
 
@@ -118,14 +123,116 @@ def test_a_version_of_the_log_can_be_read_by_other_tools(tmp_path, embed, senten
     assert pl.scan_delta(location, version=0).select(pl.len()).collect().item() == 10
 
 
-def test_delta_readers_get_float16_vectors_as_float32(tmp_path, embed, sentences):
-    (tmp_path / "c.txt").write_text("\n".join(sentences[:10]), encoding="utf-8")
-    embed(tmp_path / "c.txt", out=tmp_path / "store", vector_dtype="float16")
-    table = deltalake.DeltaTable(str(tmp_path / "store")).to_pyarrow_table()
-    opened = open_store(tmp_path / "store")
-    halves = parts.read(opened.path_of(opened.parts[0]))["vector_idf"].to_pylist()
-    assert table.schema.field("vector_idf").type.value_type == "float"
-    assert table["vector_idf"].to_pylist() == halves
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory, embed, sentences):
+    """Stores of 10 sentences: float16, int8, and 4 principal components."""
+    folder = tmp_path_factory.mktemp("smaller")
+    (folder / "c.txt").write_text("\n".join(sentences[:10]), encoding="utf-8")
+    embed(folder / "c.txt", out=folder / "float16", vector_dtype="float16")
+    embed(folder / "c.txt", out=folder / "int8", vector_dtype="int8")
+    embed(folder / "c.txt", out=folder / "pca", pca=4)
+    return folder
+
+
+def stored(location):
+    """All rows as the files hold them."""
+    opened = open_store(location)
+    return pa.concat_tables([parts.read(opened.path_of(part)) for part in opened.parts])
+
+
+READERS = {
+    "duckdb": lambda s: duckdb.sql(f"from read_parquet('{s}/*/*.parquet')").to_arrow_table(),
+    "polars scan_parquet": lambda s: pl.scan_parquet(f"{s}/**/*.parquet").collect().to_arrow(),
+    "polars scan_delta": lambda s: pl.scan_delta(str(s)).collect().to_arrow(),
+    "pandas": lambda s: pa.Table.from_pandas(pd.read_parquet(s)),
+    "deltalake": lambda s: deltalake.DeltaTable(str(s)).to_pyarrow_table(),
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "type"),
+    [
+        ("duckdb", "float"),
+        ("polars scan_parquet", "halffloat"),
+        ("polars scan_delta", "float"),
+        ("pandas", "halffloat"),
+        ("deltalake", "float"),
+    ],
+)
+def test_these_readers_take_float16(smaller, reader, type):
+    expected = stored(smaller / "float16").sort_by("sentence_id")
+    found = READERS[reader](smaller / "float16").sort_by("sentence_id")
+    assert found.schema.field("vector_idf").type.value_type == type
+    assert found["vector_idf"].to_pylist() == expected["vector_idf"].to_pylist()
+
+
+def test_float16_is_a_parquet_type_that_others_refuse(smaller):
+    opened = open_store(smaller / "float16")
+    with parts.open_part(opened.path_of(opened.parts[0])) as part:
+        names = [part.schema.column(at).path for at in range(len(part.schema))]
+        column = part.schema.column(names.index("vector_idf.list.element"))
+    assert (column.physical_type, str(column.logical_type)) == ("FIXED_LEN_BYTE_ARRAY", "Float16")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_takes_int8_and_its_scale(smaller, reader):
+    expected = stored(smaller / "int8").sort_by("sentence_id")
+    found = READERS[reader](smaller / "int8").sort_by("sentence_id")
+    assert found.schema.field("vector_idf").type.value_type == "int8"
+    for name in ("vector_idf", "scale_idf"):
+        assert found[name].to_pylist() == expected[name].to_pylist()
+
+
+def view(store, projection=None):
+    """A database with the views of docs/analytics.md."""
+    database = duckdb.connect()
+    database.execute(f"create view teacher as from read_parquet('{store}/*/*.parquet')")
+    if projection:
+        database.execute(f"create view projection as from read_parquet('{projection}/*.parquet')")
+    return database
+
+
+def decoded(location):
+    """Key -> vector as training gets it, read as docs/analytics.md shows."""
+    opened = open_store(location)
+    decoder = open_decoder(opened, "idf")
+    rows = opened.dataset().to_table(["sentence_id", *decoder.columns])
+    return dict(zip(rows["sentence_id"].to_pylist(), decoder.decode(rows), strict=True))
+
+
+def test_sql_gives_int8_vectors_as_training_gets_them(smaller):
+    expected = decoded(smaller / "int8")
+    found = dict(view(smaller / "int8").sql(analytics.WHOLE_INT8).fetchall())
+    for key, vector in expected.items():
+        assert np.array_equal(np.array(found[key], np.float32), vector)
+    polars = pl.scan_delta(str(smaller / "int8")).select(
+        "sentence_id", pl.col("vector_idf").cast(pl.List(pl.Float32)) * pl.col("scale_idf")
+    )
+    for key, vector in polars.collect().iter_rows():
+        assert np.array_equal(np.array(vector, np.float32), expected[key])
+
+
+def test_cosines_of_int8_vectors_need_no_scale(smaller):
+    expected = decoded(smaller / "int8")
+    query = analytics.COSINE_INT8.format(width=16)
+    for one, other, cosine in view(smaller / "int8").sql(query).fetchall():
+        lengths = np.linalg.norm(expected[one]) * np.linalg.norm(expected[other])
+        assert cosine == pytest.approx(expected[one] @ expected[other] / lengths, abs=1e-5)
+
+
+def test_sql_gives_the_teacher_s_space_back_from_components(smaller):
+    made_by = open_store(smaller / "pca").fingerprint["projection"]
+    database = view(smaller / "pca", projection_folder(str(smaller / "pca"), made_by))
+    found = dict(database.sql(analytics.WHOLE_COMPONENTS).fetchall())
+    expected = decoded(smaller / "pca")
+    assert found.keys() == expected.keys()
+    for key, vector in expected.items():
+        np.testing.assert_allclose(found[key], vector, atol=1e-5)
+
+
+def test_the_page_for_analysts_has_the_section_on_smaller_stores():
+    page = (Path(__file__).parents[1] / "docs" / "analytics.md").read_text("utf-8")
+    assert page.endswith(analytics.smaller(width=128))
 
 
 def test_the_idf_table_joins_with_sql(small_idf):

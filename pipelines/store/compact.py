@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import pyarrow as pa
 import tyro
 
+from pipelines.store.rewriting import put_in_place
 from schemas import parts
-from schemas.command import RetryLater, run_job
+from schemas.command import run_job
 from schemas.commits import Change
 from schemas.fingerprint import digest
 from schemas.parts import Part
-from schemas.store import Overtaken, Store, open_store, rewrite
+from schemas.store import Store, open_store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,7 @@ def compact(config: CompactConfig) -> dict[str, object]:
             fingerprint=opened.fingerprint,
             summary={"job": "compact", "joined": len(removed), "into": len(added)},
         )
-        try:
-            version = rewrite(opened, change)
-        except Overtaken as error:
-            raise RetryLater(f"{error}; run it again") from error
+        version = put_in_place(opened, change)
     parts.tidy(opened.location)
     return {
         "store": opened.location,

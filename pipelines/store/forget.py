@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tyro
 
+from pipelines.store.rewriting import put_in_place
 from schemas import parts
-from schemas.command import RetryLater, run_job
+from schemas.command import run_job
 from schemas.commits import Change
 from schemas.fingerprint import digest
 from schemas.parts import Part
 from schemas.pins import pins
-from schemas.store import Overtaken, Store, committed, open_store, rewrite
+from schemas.store import Store, committed, open_store
 from schemas.text import clean, sentence_id
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -57,11 +58,7 @@ def forget(config: ForgetConfig) -> dict[str, object]:
     run_id = digest(["forget", ids])
     done = committed(config.location, run_id)
     if done is None:
-        change = _without(opened, ids, run_id)
-        try:
-            rewrite(opened, change)
-        except Overtaken as error:
-            raise RetryLater(f"{error}; run it again") from error
+        put_in_place(opened, _without(opened, ids, run_id))
         done = committed(config.location, run_id)
         assert done is not None
     parts.tidy(config.location)

@@ -23,15 +23,16 @@ from apache_beam.utils.shared import Shared
 from pipelines.embedding import Teacher
 from pipelines.running import beam_options, run
 from pipelines.store.reembed import embed_again, load_teacher_of, target_of
+from pipelines.store.rewriting import put_in_place
 from schemas import parts
-from schemas.command import RetryLater, run_job
+from schemas.command import run_job
 from schemas.commits import Change
 from schemas.fingerprint import digest
 from schemas.idf import IdfTable
 from schemas.idf_drift import weight_changes
 from schemas.parts import Part
 from schemas.prepare import Preparer, load_preparer, preparer_folder
-from schemas.store import Overtaken, Store, committed, open_store, rewrite
+from schemas.store import Store, committed, open_store
 
 BOUND = 0.02
 """Change of weights, as a sum over tokens, up to which a vector is kept; docs/decisions.md."""
@@ -148,7 +149,7 @@ class MovePart(beam.DoFn):
             fresh = embed_again(rows.filter(mask), tools.teacher, target)
             stored = parts.read(opened.path_of(part)).filter(pc.invert(mask))
             both = pa.concat_tables([fresh, stored]).sort_by("sentence_id").combine_chunks()
-            path = f"{part.path.removesuffix('.parquet')}-{self._run_id[:8]}.parquet"
+            path = f"{part.path.removesuffix('.parquet')}-{self._run_id[:8]}-*.parquet"
             record["part"] = dataclasses.asdict(parts.write(both, opened.location, path))
             moved = pa.table([fresh["sentence_id"], changes[moving]], schema=MOVED)
             listed = f"{opened.location}.moved/{self._run_id}"
@@ -206,7 +207,4 @@ def commit_move(
         summary=summary,
         moves=True,
     )
-    try:
-        return rewrite(opened, change)
-    except Overtaken as error:
-        raise RetryLater(f"{error}; run it again") from error
+    return put_in_place(opened, change)

@@ -14,12 +14,13 @@ import tyro
 
 from pipelines.embedding import Teacher
 from pipelines.store.reembed import PREPARED, embed_again, load_teacher_of, target_of
+from pipelines.store.rewriting import put_in_place
 from schemas import parts
-from schemas.command import RetryLater, run_job
+from schemas.command import run_job
 from schemas.commits import Change
 from schemas.fingerprint import digest
 from schemas.parts import Part
-from schemas.store import Overtaken, Store, open_store, rewrite
+from schemas.store import Store, open_store
 from schemas.text import sentence_id
 
 
@@ -124,10 +125,7 @@ def _commit(opened: Store, lost: list[Part], replaced: dict[Part, Part]) -> int:
         fingerprint=opened.fingerprint,
         summary=summary,
     )
-    try:
-        return rewrite(opened, change)
-    except Overtaken as error:
-        raise RetryLater(f"{error}; run it again") from error
+    return put_in_place(opened, change)
 
 
 def _how_to_go_on(opened: Store, lost: list[Part]) -> str:

@@ -99,12 +99,13 @@ def put(location: str, taken: list[pa.Table], exact: Store, pooling: str, encodi
     for number, table in enumerate(taken):
         vectors_NH = Decoder(pooling, ()).decode(table)
         stored_NK = flat.project(vectors_NH) if flat else vectors_NH
-        held = {**{name: table[name] for name in table.column_names}}
+        held = {name: table[name] for name in table.column_names}
         held |= encode(stored_NK, pooling, dtype)
         rows = pa.table([held[name] for name in schema.names], schema=schema)
         path = f"ingest_date=2026-01-01/part-{number:05d}.parquet"
         added.append(parts.write(rows, location, path))
     seconds = time.perf_counter() - began
+    parts.tidy(location)
     full = schema.append(tables.INGEST_DATE)
     summary = {"teacher": "as in the source"}
     store.commit(location, full, added, run_id="bench", fingerprint=fingerprint, summary=summary)
@@ -117,8 +118,10 @@ def read_encoding(name: str) -> tuple[int, str]:
     >>> read_encoding("pca-128+int8"), read_encoding("float16")
     ((128, 'int8'), (0, 'float16'))
     """
-    pca, _, dtype = name.partition("+") if name.startswith("pca-") else ("", "", name)
-    return int(pca.removeprefix("pca-") or 0), dtype or "float32"
+    if not name.startswith("pca-"):
+        return 0, name
+    size, _, dtype = name.removeprefix("pca-").partition("+")
+    return int(size), dtype or "float32"
 
 
 def decoded(opened: Store, pooling: str) -> np.ndarray:

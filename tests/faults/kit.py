@@ -1,14 +1,32 @@
 """What the fault tests share: children that begin at once, files with a changed byte, counts."""
 
 import dataclasses
+import importlib
+import itertools
 import multiprocessing
 import os
+import random
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from schemas import delta, parts, store
+from schemas.store import open_store
+
 AT_ONCE = 2  # children at a time: the machines of CI have 2 cores
+
+# What a run says of itself that may differ from an undisturbed one: times, and what it found done.
+OF_THE_ATTEMPT = (
+    "teacher_seconds",
+    "tokens_per_second",
+    "parts_kept_from_earlier_try",
+    "rest_hours",
+)
 
 # Children are forked from a process that has imported Beam and torch, but never run them: forking
 # one that has would leave their threads behind.
@@ -44,3 +62,163 @@ def side_by_side(task: Callable[..., Any], items: Iterable[Any]) -> list[Any]:
     """Do a task for all items, two at a time; the first error comes through."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(threads.map(task, items))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """Where a job stops.
+
+    Attributes:
+        step: before which it stops, counted from 1.
+        until: file for whose appearance it waits there; None to kill itself.
+    """
+
+    step: int
+    until: Path | None = None
+
+
+def run_job(log: str, steps: str, stop: Stop | None, job: str, flags: Sequence[object]) -> None:
+    """In a child: be ``python -m pipelines JOB FLAGS``, but stop before a step.
+
+    Args:
+        log: file for what the job says.
+        steps: file to list the steps in, one a line.
+        stop: where.
+        job: idf or teacher.
+        flags: of the job.
+    """
+    redirect(log)
+    _count_steps(stop, Path(steps))
+    importlib.import_module(f"pipelines.{job}").main(list(map(str, flags)))
+
+
+def _count_steps(stop: Stop | None, steps: Path) -> None:
+    """Wrap what makes a job's work lasting: each file that is published, commit, and removal."""
+    numbers = itertools.count(1)
+
+    def counted(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def step(*arguments: Any, **named: Any) -> Any:
+            number = next(numbers)
+            with steps.open("a", encoding="utf-8") as file:
+                file.write(f"{name} {arguments[0]}\n")
+            if stop and number == stop.step:
+                if stop.until is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                wait_for(stop.until.exists)
+            return original(*arguments, **named)
+
+        setattr(owner, name, step)
+
+    for owner, name in ((os, "replace"), (delta, "write"), (parts, "remove_folder")):
+        counted(owner, name)
+
+
+def wait_for(true: Callable[[], object], seconds: float = 120) -> None:
+    """Return as soon as something is true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+class Child:
+    """A job in a child process, begun at once."""
+
+    def __init__(
+        self, folder: Path, job: str, flags: Sequence[object], stop: Stop | None = None
+    ) -> None:
+        """Begin.
+
+        Args:
+            folder: for what the job says, and its list of steps.
+            job: idf or teacher.
+            flags: of the job.
+            stop: where it stops, if it does.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log, self._steps = (folder / f"{uuid.uuid4().hex}.{kind}" for kind in ("out", "steps"))
+        arguments = (str(self.log), str(self._steps), stop, job, list(flags))
+        self.process = FORKS.Process(target=run_job, args=arguments)
+        self.process.start()
+
+    def steps(self) -> int:
+        """How many it has begun."""
+        return len(self._steps.read_text().splitlines()) if self._steps.exists() else 0
+
+    def end(self, seconds: float = 120) -> Ended:
+        """Wait for its end; `Ended.trace` lists its steps."""
+        self.process.join(seconds)
+        status = self.process.exitcode
+        self.process.kill()
+        self.process.join()
+        told = self.log.read_text() if self.log.exists() else ""
+        assert status is not None, f"the job hangs: {told}"
+        return Ended(status, told, self._steps.read_text() if self._steps.exists() else "")
+
+
+def result_of(out: Path) -> object:
+    """All that a reader finds: parts with their digests, rows, summary, quarantine."""
+    return {place: table_of(f"{out}{place}") for place in ("", ".quarantine")}
+
+
+def table_of(location: str) -> object:
+    if not store.exists(location):
+        return None
+    opened = open_store(location)
+    opened.verify()
+    rows = [row for part in opened.parts for row in parts.read(opened.path_of(part)).to_pylist()]
+    commits = [
+        (one.version, one.run_id, one.added, {**one.summary, **dict.fromkeys(OF_THE_ATTEMPT)})
+        for one in opened.commits
+    ]
+    return opened.version, opened.parts, commits, rows
+
+
+def spoiled(
+    content: bytes, seed: int, flips: int = 200, cuts: int = 20
+) -> Iterator[tuple[str, bytes]]:
+    """What can become of a file: one bit flipped, each time another, and an early end, also at 0.
+
+    Yields:
+        What was done, and the content.
+    """
+    rng = random.Random(seed)
+    for _ in range(flips):
+        at, bit = rng.randrange(len(content)), rng.randrange(8)
+        flipped = bytes([content[at] ^ 1 << bit])
+        yield f"bit {bit} of byte {at} flipped", content[:at] + flipped + content[at + 1 :]
+    for number in range(cuts):
+        length = len(content) * number // cuts
+        yield f"cut to {length} bytes", content[:length]
+
+
+def unnoticed(path: Path, check: Callable[[], object], others: Sequence[Path] = ()) -> list[str]:
+    """Spoil a file in every way and look whether a check says so; the file is restored.
+
+    Args:
+        path: the file.
+        check: raises ValueError or OSError if something is wrong.
+        others: files of other runs to put in its place.
+
+    Returns:
+        What was done when the check said nothing, or something unclear.
+    """
+    whole = path.read_bytes()
+    tried = [*spoiled(whole, seed=len(whole))]
+    tried += [(f"{one} in its place", one.read_bytes()) for one in others]
+    missed = []
+    for what, content in tried:
+        path.write_bytes(content)
+        try:
+            check()
+        except (ValueError, OSError):
+            continue
+        except Exception as error:
+            missed.append(f"{path.name}: {what}: {error!r}")
+        else:
+            missed.append(f"{path.name}: {what}: not noticed")
+    path.write_bytes(whole)
+    check()
+    return missed

@@ -1,0 +1,83 @@
+"""A job killed before every file that it publishes, every commit, and every removal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from schemas import store
+from schemas.idf import IdfTable
+from schemas.prepare import load_preparer
+from tests.faults.kit import Child, Ended, Stop, result_of, side_by_side
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture(scope="module", params=["idf", "teacher"])
+def undisturbed(request, job_flags, tmp_path_factory) -> tuple[str, Ended, object]:
+    """A job, how it ended, and all that a reader finds then."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ended = Child(folder, request.param, job_flags(request.param, folder / "in" / "out")).end()
+    assert ended.status == 0, ended.told
+    return request.param, ended, result_of(folder / "in" / "out")
+
+
+def test_a_job_killed_before_any_step_shows_nothing_and_the_same_command_ends_as_undisturbed(
+    undisturbed, job_flags, matrix, tmp_path
+):
+    matrix.rows(2)
+    job, ended, result = undisturbed
+    steps = ended.trace.splitlines()
+
+    def kill(number: int) -> str:
+        return kill_before(
+            job, number, job_flags(job, tmp_path / str(number) / "in" / "out"), result
+        )
+
+    shown = side_by_side(kill, range(1, len(steps) + 1))
+    assert shown[0] == "nothing"
+    matrix.count(**{f"crash_points_of_the_{job}_job": len(steps)})
+
+
+def kill_before(job: str, number: int, flags: list[object], result: object) -> str:
+    """Kill a job before a step, look, and run the same command again; says what was seen."""
+    out = Path(str(flags[3]))
+    folder = out.parents[1]
+    ended = Child(folder, job, flags, Stop(number)).end()
+    assert ended.status == -9, f"not killed before step {number}: {ended.told}"
+    last = ended.trace.splitlines()[-1]
+    seen = store.exists(out)
+    if seen:
+        assert result_of(out) == result, last
+    kept = finished(out)
+    again = Child(folder, job, flags).end()
+    assert again.status == 0, f"{last}: {again.told}"
+    assert result_of(out) == result, last
+    told = json.loads(again.told[again.told.index("{\n") :])
+    assert told["already_done" if job == "teacher" else "reused"] == seen
+    if job == "teacher" and not seen:
+        assert told["parts_kept_from_earlier_try"] == kept, last
+    check_left_over(job, out, last)
+    return "all" if seen else "nothing"
+
+
+def finished(out: Path) -> int:
+    """Parts that a killed run has finished, by its records."""
+    return len(list(out.parent.glob("out.staging/*/part-*.json")))
+
+
+def check_left_over(job: str, out: Path, last: str) -> None:
+    """Parts and log in the folder, nothing of the run in its staging, and what is beside works."""
+    listed = {path.suffix for path in out.rglob("*") if path.is_file()}
+    assert {path.name for path in out.iterdir()} <= {
+        "_delta_log",
+        "ingest_date=2026-01-01",
+        *(path.name for path in out.glob("*.parquet")),
+    }, last
+    assert listed == {".parquet", ".json"}, last
+    assert not [path for path in out.parent.glob("out.staging/*") if path.is_dir()], last
+    if job == "teacher":
+        (folder,) = (path for path in out.parent.glob("out.preparer/*") if path.suffix == "")
+        load_preparer(folder)
+    else:
+        IdfTable.load(out)
