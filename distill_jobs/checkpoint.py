@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from schemas.fingerprint import digest, file_digest
+from schemas.fingerprint import file_digest, read_sealed, seal
 
 _FILES = ("student.safetensors", "optimizer.safetensors")
 KEEP = 3
@@ -46,24 +46,45 @@ def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, sta
         optimizer: AdamW.
         state: goes into ``state.json``.
     """
+    for left_behind in folder.glob(".*"):  # by a training that was killed while it wrote
+        shutil.rmtree(left_behind)
     target = folder / _name(state.step)
     aside = folder / f".{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
-    tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
-    safetensors.torch.save_file(tensors, aside / _FILES[0])
-    safetensors.torch.save_file(_flatten(optimizer), aside / _FILES[1])
-    digests = {name: file_digest(aside / name) for name in _FILES}
-    described = {**dataclasses.asdict(state), "sha256": digests}
-    described["digest"] = digest(described)
-    (aside / "state.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
-    for path in aside.iterdir():
-        _sync(path)
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
+    try:
+        _write(aside, student, optimizer, state)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     _sync(folder)
     for old in sorted(folder.glob("step-*"))[:-KEEP]:
         shutil.rmtree(old)
     return target
+
+
+def _write(aside: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    tensors = {name: value.contiguous() for name, value in student.state_dict().items()}
+    save_tensors(tensors, aside / _FILES[0])
+    save_tensors(_flatten(optimizer), aside / _FILES[1])
+    digests = {name: file_digest(aside / name) for name in _FILES}
+    described = seal({**dataclasses.asdict(state), "sha256": digests})
+    (aside / "state.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
+    for path in aside.iterdir():
+        _sync(path)
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file that any reader takes.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
+    """
+    try:
+        safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def _name(step: int) -> str:
@@ -84,15 +105,13 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
 def find_fault(path: Path) -> str | None:
     """Say what is wrong with a checkpoint, or None."""
     try:
-        described = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        digests = described["sha256"]
-        written = described.pop("digest", None)
-        if written not in (None, digest(described)) or path.name != _name(described["step"]):
-            return f"{path / 'state.json'} has changed since it was written"
+        described = read_sealed(path / "state.json")
+        if path.name != _name(described["step"]):
+            return f"{path} has the state of another step"
         for name in _FILES:
-            if file_digest(path / name) != digests[name]:
+            if file_digest(path / name) != described["sha256"][name]:
                 return f"{path / name} has changed since it was written"
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         return f"{path} is not a whole checkpoint: {error}"
     return None
 

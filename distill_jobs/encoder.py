@@ -3,7 +3,6 @@
 Array letters: N sentences, B of a batch, T tokens, H the teacher's width.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from distill_jobs.reader import pad_content
 from distill_jobs.student import Student, StudentConfig
-from schemas.fingerprint import file_digest
+from schemas.fingerprint import file_digest, read_sealed
 from schemas.prepare import Preparer, load_preparer
 from schemas.text import MAX_CHARACTERS, clean
 from schemas.weights import Floats
@@ -105,12 +104,12 @@ def read_card(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the folder is not an export.
-        ValueError: if the weights have changed.
+        ValueError: if it or the weights have changed.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not an exported student: it has no config.json")
-    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    card = read_sealed(path)
     if card.get("model_type") != "ltd_student":
         raise ValueError(f"{folder} is not an exported student: {card.get('model_type')!r}")
     found = file_digest(folder / "model.safetensors")

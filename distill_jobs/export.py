@@ -14,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from distill_jobs import checkpoint
 from distill_jobs.student import Student, StudentConfig, parameters
 from distill_jobs.train import read_run
 from schemas.code_version import code_version
 from schemas.command import redact, run_job
-from schemas.fingerprint import check_same, digest, file_digest
+from schemas.fingerprint import check_same, digest, file_digest, seal
 from schemas.pins import pin
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
@@ -92,10 +90,10 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     student = Student(StudentConfig(**run["student"]))
     checkpoint.load_student(path, student)
     weights = folder / "model.safetensors"
-    safetensors.torch.save_file(student.state_dict(), weights, metadata={"format": "pt"})
+    checkpoint.save_tensors(student.state_dict(), weights)
     preparer.save(folder.absolute())
     state = checkpoint.read_state(path)
-    card = {
+    about = {
         "model_type": "ltd_student",
         "export_id": name,
         "sha256": file_digest(weights),
@@ -113,6 +111,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         "idf_sentences": preparer.table.n_docs,
         **_about_store(store),
     }
+    card = seal(about)
     _write_text(folder / "config.json", json.dumps(card, indent=2, ensure_ascii=False))
     _write_text(folder / "README.md", model_card(card))
     return card

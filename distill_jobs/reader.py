@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from schemas import parts
+from schemas import parts, tables
 from schemas.store import Store
 from schemas.vectors import Decoder
 
@@ -57,11 +57,18 @@ class Batch:
 
 
 def row_groups(store: Store) -> list[Group]:
-    """All row groups of a store, in the order of its parts."""
-    found = []
+    """All row groups of a store, in the order of its parts.
+
+    Raises:
+        ValueError: if a part has other columns than a teacher store, or than the first part.
+    """
+    found: list[Group] = []
+    wanted: pa.Schema | None = None
     for part in store.parts:
         path = store.path_of(part)
         with parts.open_part(path) as file:
+            wanted = wanted or tables.teacher_schema_like(file.schema_arrow)
+            tables.check_columns(file.schema_arrow, wanted, of=f"part {path}")
             counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         found += [Group(path, index, rows) for index, rows in enumerate(counts)]
     return found

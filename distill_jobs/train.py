@@ -114,8 +114,9 @@ def distil(config: TrainConfig) -> dict[str, object]:
         if last is None:
             raise RuntimeError(f"the training in {folder} ended before its last step")
     state = checkpoint.read_state(last)
-    found: dict[str, object] = {**facts, "store_pinned": pinned, "seconds": state.seconds, **state.scores}
-    return {**found, "checkpoint": str(last), "already_done": reused}
+    found: dict[str, object] = {**facts, "seconds": state.seconds, **state.scores}
+    found |= {"checkpoint": str(last), "store_pinned": pinned, "already_done": reused}
+    return found
 
 
 def final_checkpoint(folder: Path, facts: Facts) -> Path | None:

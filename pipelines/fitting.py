@@ -36,11 +36,14 @@ def projected(
     """
     if store.exists(config.out):
         made_by = store.open_store(config.out).fingerprint.get("projection")
-        folder = projection_folder(config.out, made_by or "")
-        _check_size(config, next(iter(load(folder).values())).size if made_by else 0)
+        held = load(projection_folder(config.out, made_by)) if made_by else {}
+        _check_size(config, next((one.size for one in held.values()), 0))
         return {"projection": made_by} if made_by else {}
-    if not config.pca:
-        return {}
+    return {"projection": _first(config, tools, inputs, conditions)} if config.pca else {}
+
+
+def _first(config: "TeacherConfig", tools: "Tools", inputs: Inputs, conditions: Fingerprint) -> str:
+    """Digest of a new store's projections: fitted now, or by an earlier try of this first run."""
     if config.pca >= tools.files.width:
         raise ValueError(
             f"pca must be below the width of the teacher's vectors, {tools.files.width}, "
@@ -48,20 +51,19 @@ def projected(
         )
     # Fitting again would not give the same bits where threads or batches differ. So a first run
     # that was killed and is started again finds by this name what it fitted, and goes on with it.
-    beside = projection_folder(config.out, digest([conditions, inputs.identity, config.pca]))
-    if parts.exists(f"{beside}.json"):
-        return {"projection": json.loads(parts.read_bytes(f"{beside}.json"))["projection"]}
+    name = f"first-{digest([conditions, inputs.identity, config.pca])}.json"
+    beside = projection_folder(config.out, name)
+    if parts.exists(beside):
+        return str(json.loads(parts.read_bytes(beside))["projection"])
     parts.check_writable(config.out)
     parts.tidy(config.out)
     fitted = fit(config, tools, inputs)
-    name = digest_of(fitted)
-    save(fitted, projection_folder(config.out, name))
-    root, _, file = f"{beside}.json".rpartition("/")
-    kept = {pooling: round(one.explained, 4) for pooling, one in fitted.items()}
-    found = {"projection": name, "variance_kept": kept}
-    parts.write_bytes(json.dumps(found).encode(), root, file)
+    made = digest_of(fitted)
+    save(fitted, projection_folder(config.out, made))
+    root = beside.rpartition("/")[0]
+    parts.write_bytes(json.dumps({"projection": made}).encode(), root, name)
     parts.tidy(root)
-    return {"projection": name}
+    return made
 
 
 def fit(config: "TeacherConfig", tools: "Tools", inputs: Inputs) -> dict[str, Projection]:

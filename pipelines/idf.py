@@ -30,9 +30,8 @@ from pipelines.sentences import (
     Counts,
     Quarantine,
     ReadSentences,
+    Rejects,
     clean_records,
-    reject,
-    rejects_table,
     total,
 )
 from schemas import parts, store, tables
@@ -202,7 +201,8 @@ class CountLines(beam.DoFn):
 
     def process(self, piece: Range) -> Iterator[object]:
         """Yield main: (partition, block of counts); tagged: counts and rejected blocks."""
-        rejected = []
+        rejects = Rejects(piece.source, self._run_id)
+        rejected: list[object] = []
         counts: Counts = collections.Counter()
 
         def texts() -> Iterator[str]:
@@ -212,16 +212,16 @@ class CountLines(beam.DoFn):
                     yield text
                 else:
                     counts[f"rejected_{reason}"] += 1
-                    rejected.append(reject(record, piece.source, reason, self._run_id))
+                    rejected.extend(rejects.add(record, reason))
 
         df = document_frequencies(texts(), self._user_dictionary)
         yield from count_blocks(df)
         n = counts["sentences"]
         monitoring.SENTENCES_READ.inc(n)
-        monitoring.RECORDS_REJECTED.inc(len(rejected))
+        monitoring.RECORDS_REJECTED.inc(rejects.count)
         yield TaggedOutput("counts", {**counts, "n_docs": n, "distinct": n})
-        if rejected:
-            yield TaggedOutput("rejected", pack(rejects_table(rejected)))
+        yield from rejected
+        yield from rejects.rest()
 
 
 @beam.typehints.with_output_types(tuple[int, bytes])

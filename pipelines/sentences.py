@@ -24,6 +24,7 @@ SENTENCES = pa.schema(
     {"sentence_id": pa.binary(16), "text": pa.string(), "source": pa.string(), "offset": pa.int64()}
 )
 BLOCK_ROWS = 65_536  # sentences held by a reader before it sends them on
+_QUARANTINE_ROWS = 4 * BLOCK_ROWS  # of a part: about 0.1 GB while it is written
 
 Counts = dict[str, int]
 Sentence = tuple[bytes, str, str, int]
@@ -39,33 +40,59 @@ class ReadSentences(beam.DoFn):
 
     def process(self, piece: Range) -> Iterator[object]:
         """Yield main: (partition, block); tagged: counts and rejected blocks."""
-        rejected: list[tuple[str, int, str, int, str, str]] = []
+        rejects = Rejects(piece.source, self._run_id)
         counts: Counts = collections.Counter()
-        held: list[Sentence] = []
-        source = piece.source
+        held: dict[bytes, Sentence] = {}  # the first of equal ones: `distinct` would keep it too
         for text, reason, record in clean_records(read_records(piece)):
             if reason is None:
                 counts["sentences"] += 1
-                held.append((content_id(text), text, source, record[0]))
+                key = content_id(text)
+                held.setdefault(key, (key, text, piece.source, record[0]))
             else:
                 counts[f"rejected_{reason}"] += 1
-                rejected.append(reject(record, source, reason, self._run_id))
+                yield from rejects.add(record, reason)
             if len(held) == BLOCK_ROWS:
-                yield from self._blocks(held)
-                held = []
-        yield from self._blocks(held)
+                yield from self._blocks(held.values())
+                held = {}
+        yield from self._blocks(held.values())
+        yield from rejects.rest()
         monitoring.SENTENCES_READ.inc(counts["sentences"])
-        monitoring.RECORDS_REJECTED.inc(len(rejected))
+        monitoring.RECORDS_REJECTED.inc(rejects.count)
         yield beam.pvalue.TaggedOutput("counts", dict(counts))
-        if rejected:
-            yield beam.pvalue.TaggedOutput("rejected", pack(rejects_table(rejected)))
 
-    def _blocks(self, held: list[Sentence]) -> Iterator[tuple[int, bytes]]:
+    def _blocks(self, held: Iterable[Sentence]) -> Iterator[tuple[int, bytes]]:
         by_partition: dict[int, list[Sentence]] = collections.defaultdict(list)
         for row in held:
             by_partition[id_partition(row[0], self._partitions)].append(row)
         for partition, rows in by_partition.items():
             yield partition, pack(sentences_table(rows))
+
+
+class Rejects:
+    """Gathers a range's rejected records, and sends them on before they take much memory.
+
+    Attributes:
+        count: of all so far.
+    """
+
+    def __init__(self, source: str, run_id: str) -> None:
+        self.count = 0
+        self._source = source
+        self._run_id = run_id
+        self._rows: list[tuple[str, int, str, int, str, str]] = []
+
+    def add(self, record: Record, reason: Reason) -> Iterator[object]:
+        """Yield a block if there are enough."""
+        self.count += 1
+        self._rows.append(reject(record, self._source, reason, self._run_id))
+        if len(self._rows) == BLOCK_ROWS:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[object]:
+        """Yield what has gathered."""
+        if self._rows:
+            yield beam.pvalue.TaggedOutput("rejected", pack(rejects_table(self._rows)))
+            self._rows = []
 
 
 def clean_records(records: Iterable[Record]) -> Iterator[tuple[str, Reason | None, Record]]:
@@ -128,6 +155,24 @@ def total(counts: Iterable[Counts]) -> Counts:
     return dict(sorted(added.items()))
 
 
+def _in_order(blocks: Iterable[bytes]) -> Iterator[pa.Table]:
+    """The rejected rows of all blocks, in tables of a bounded size."""
+    by_first = sorted(
+        blocks, key=lambda block: tuple(unpack([block]).slice(0, 1).to_pylist()[0].values())
+    )
+    order = [(name, "ascending") for name in ("source", "offset", "sha256")]
+    group: list[bytes] = []
+    rows = 0
+    for block in by_first:
+        group.append(block)
+        rows += unpack([block]).num_rows
+        if rows >= _QUARANTINE_ROWS:
+            yield unpack(group).sort_by(order)
+            group, rows = [], 0
+    if group:
+        yield unpack(group).sort_by(order)
+
+
 @dataclasses.dataclass(frozen=True)
 class Quarantine:
     """Commits the rejects of a run, then judges whether the run may go on.
@@ -147,18 +192,20 @@ class Quarantine:
         """Write and commit the rejected rows; returns their number."""
         if not blocks:
             return 0
-        order = [(name, "ascending") for name in ("source", "offset", "sha256")]
-        rows = unpack(blocks).sort_by(order)
-        part = parts.write(rows, self.location, f"part-{self.run_id}.parquet")
+        added = [
+            parts.write(rows, self.location, f"part-{self.run_id}-{number:05d}.parquet")
+            for number, rows in enumerate(_in_order(blocks))
+        ]
+        held = sum(part.rows for part in added)
         store.commit(
             self.location,
             tables.QUARANTINE,
-            [part],
+            added,
             run_id=self.run_id,
             fingerprint={"schema": tables.SCHEMA_VERSION},
-            summary={"rows": rows.num_rows},
+            summary={"rows": held},
         )
-        return int(rows.num_rows)
+        return held
 
     def judge(self, counts: Counts) -> Counts:
         """Let a run with few bad records pass.

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 Fingerprint = Mapping[str, str]
 
@@ -37,6 +38,28 @@ def digest(fingerprint: object) -> str:
     """Name any JSON value in 16 hexadecimal digits."""
     canonical = json.dumps(fingerprint, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def seal(content: Mapping[str, object]) -> dict[str, object]:
+    """Add a digest to the content of a JSON file, so that `read_sealed` notices a changed byte."""
+    return {**content, "digest": digest(content)}
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read a JSON file whose content was sealed.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it has changed since it was written.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = {name: value for name, value in found.items() if name != "digest"}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} has changed since it was written: {error}") from error
+    if found.get("digest") not in (None, digest(content)):
+        raise ValueError(f"{path} has changed since it was written")
+    return found
 
 
 def file_digest(path: Path) -> str:

@@ -123,6 +123,7 @@ class IdfTable:
         made_with = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if "ltd.segmenter" not in made_with or table.schema.names != tables.IDF.names:
             raise ValueError(f"not an IDF table: its columns are {table.schema.names}")
+        tables.check_columns(table.schema, tables.IDF, of="the IDF table")
         return cls(
             words=table["word"].combine_chunks(),
             df=table["df"].to_numpy(),

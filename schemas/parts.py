@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 ROW_GROUP = 2048  # rows; the unit in which training shuffles and seeks
+LARGEST_ROW_GROUP = 1 << 20  # 1 MB of Parquet can hold 200 million rows, and 1.6 GB when it is read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,9 +132,14 @@ def read(location: str | Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def open_part(location: str | Path, *, memory_map: bool = False) -> pq.ParquetFile:
-    """Open a part for reading by row groups; extension types and swollen footers are refused."""
+    """Open a part for reading by row groups; extension types and swollen footers are refused.
+
+    Raises:
+        OSError: if it is not there.
+        ValueError: if it is no Parquet, or a row group is larger than any of ours.
+    """
     files, path = filesystem(location)
-    return pq.ParquetFile(
+    opened = pq.ParquetFile(
         path,
         filesystem=files,
         memory_map=memory_map,
@@ -142,6 +148,12 @@ def open_part(location: str | Path, *, memory_map: bool = False) -> pq.ParquetFi
         thrift_string_size_limit=16 << 20,
         thrift_container_size_limit=1 << 20,
     )
+    groups = range(opened.metadata.num_row_groups)
+    rows = max((opened.metadata.row_group(group).num_rows for group in groups), default=0)
+    if rows > LARGEST_ROW_GROUP:
+        opened.close()
+        raise ValueError(f"{location} has a row group of {rows:,} rows: it is no part of ours")
+    return opened
 
 
 def sha256(location: str | Path) -> str:

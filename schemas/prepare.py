@@ -16,7 +16,14 @@ import pyarrow.parquet as pq
 import tokenizers
 
 from schemas import parts
-from schemas.fingerprint import Fingerprint, check_same, digest, file_digest
+from schemas.fingerprint import (
+    Fingerprint,
+    check_same,
+    digest,
+    file_digest,
+    read_sealed,
+    seal,
+)
 from schemas.idf import IdfTable
 from schemas.weights import SMOOTHING, Floats, character_shares, token_weights
 from schemas.words import Segmenter, segmenter
@@ -146,7 +153,8 @@ class Preparer:
                 name: hashlib.sha256(content).hexdigest() for name, content in files.items()
             },
         }
-        parts.write_bytes(json.dumps(described, indent=2).encode(), folder, "preparer.json")
+        content = json.dumps(seal(described), indent=2).encode()
+        parts.write_bytes(content, folder, "preparer.json")
         parts.tidy(folder)
 
 
@@ -163,7 +171,7 @@ def load_preparer(folder: Path) -> Preparer:
         FileNotFoundError: if there is none.
         ValueError: if a file is not what it was when it was saved, naming which.
     """
-    described = json.loads((folder / "preparer.json").read_text(encoding="utf-8"))
+    described = read_sealed(folder / "preparer.json")
     for name, sha256 in described["sha256"].items():
         if file_digest(folder / name) != sha256:
             raise ValueError(f"{folder / name} has changed since it was written")

@@ -139,6 +139,42 @@ def _vector_columns(pooling: str, width: int, dtype: str, projected: bool) -> li
     return columns
 
 
+def teacher_schema_like(found: pa.Schema) -> pa.Schema:
+    """The teacher schema that a file's columns come nearest to, to compare them with."""
+    poolings = tuple(name for name in POOLINGS if f"vector_{name}" in found.names) or POOLINGS[:1]
+    first = f"vector_{poolings[0]}"
+    type = found.field(first).type if first in found.names else None
+    dtype = next((name for name, one in DTYPES.items() if list_of(one) == type), "float32")
+    return teacher_schema(poolings, 1, dtype, text="text" in found.names)
+
+
+def check_columns(found: pa.Schema, wanted: pa.Schema, *, of: str) -> None:
+    """Refuse a file whose columns are not those that its table has: nothing is cast on the way.
+
+    Args:
+        found: the file's.
+        wanted: the table's.
+        of: what the file is, for the message.
+
+    Raises:
+        ValueError: naming each column that differs.
+
+    >>> check_columns(pa.schema({"word": pa.string(), "df": pa.float64()}),
+    ...               pa.schema({"word": pa.string(), "df": pa.int64()}), of="the IDF table x")
+    Traceback (most recent call last):
+    ...
+    ValueError: the IDF table x has other columns: df is double, wanted int64
+    """
+    have, want = ({field.name: str(field.type) for field in one} for one in (found, wanted))
+    differing = [
+        f"{name} is {have.get(name, 'missing')}, wanted {want.get(name, 'no such column')}"
+        for name in {**have, **want}
+        if have.get(name) != want.get(name)
+    ]
+    if differing:
+        raise ValueError(f"{of} has other columns: {'; '.join(differing)}")
+
+
 INGEST_DATE = _column("ingest_date", pa.date32(), "logical date of the run that added the row")
 
 

@@ -384,7 +384,7 @@ def test_a_first_run_that_died_after_fitting_goes_on_with_the_same_projection(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(teacher, "run", killed)
+        patch.setattr(teacher, "build", killed)
         with pytest.raises(KeyboardInterrupt):
             embed(corpus, out=tmp_path / "store", pca=4)
     assert not store.exists(tmp_path / "store")

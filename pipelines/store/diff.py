@@ -17,6 +17,7 @@ from schemas.idf_drift import weight_drift
 from schemas.parts import Part
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
+from schemas.vectors import Decoder, open_decoder
 
 _ROWS_AT_ONCE = 1_000_000
 _EXAMPLES = 10
@@ -74,7 +75,7 @@ def diff(config: DiffConfig) -> dict[str, object]:
         ]
         found["idf"] = weight_drift(*tables)
     for pooling in new.fingerprint["poolings"].split(","):
-        found[f"vector_{pooling}"] = vector_drift(old, new, f"vector_{pooling}", config.sample)
+        found[f"vector_{pooling}"] = vector_drift(old, new, pooling, config.sample)
     return found
 
 
@@ -91,13 +92,13 @@ def changed_rows(old: Store, new: Store) -> tuple[pa.Array, pa.Array]:
     return pa.concat_arrays(added), pa.concat_arrays(removed)
 
 
-def vector_drift(old: Store, new: Store, column: str, sample: int) -> dict[str, object]:
+def vector_drift(old: Store, new: Store, pooling: str, sample: int) -> dict[str, object]:
     """How far vectors moved, by samples: the centre of all, and rows that were written anew."""
-    centres = [np.mean(_vectors(one, one.parts, column, sample)[1], axis=0) for one in (old, new)]
+    centres = [np.mean(_vectors(one, one.parts, pooling, sample)[1], axis=0) for one in (old, new)]
     lengths = [float(np.linalg.norm(centre)) for centre in centres]
     shared = set(old.parts) & set(new.parts)
-    keys_old, before = _vectors(old, _only(old, shared).parts, column, sample)
-    keys_new, after = _vectors(new, _only(new, shared).parts, column, sample)
+    keys_old, before = _vectors(old, _only(old, shared).parts, pooling, sample)
+    keys_new, after = _vectors(new, _only(new, shared).parts, pooling, sample)
     both, at_old, at_new = np.intersect1d(keys_old, keys_new, return_indices=True)
     drift: dict[str, object] = {
         "centre_cosine": round(float(centres[0] @ centres[1]) / (lengths[0] * lengths[1]), 6),
@@ -125,31 +126,34 @@ def _keys(opened: Store, low: str, high: str) -> pa.Array:
 
 
 def _vectors(
-    opened: Store, of: Sequence[Part], column: str, sample: int
+    opened: Store, of: Sequence[Part], pooling: str, sample: int
 ) -> tuple[npt.NDArray[np.str_], Matrix]:
-    """Keys and stored numbers of the first row groups of the parts, up to `sample` rows.
+    """Keys and vectors of the first row groups of the parts, up to `sample` rows.
 
     Keys are hashes, so the rows with the smallest ones are a random sample, and two versions give
     largely the same rows.
     """
     keys: list[str] = []
     rows: list[Matrix] = []
-    for table in _first_groups(opened, of, column, sample):
+    if not of:
+        return np.array(keys), np.empty((0, 1))
+    decoder = open_decoder(opened, pooling)
+    for table in _first_groups(opened, of, decoder, sample):
         keys += table["sentence_id"].to_pylist()
-        values = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        rows.append(values.astype(np.float64).reshape(table.num_rows, -1))
-    return np.array(keys), np.concatenate(rows) if rows else np.empty((0, 1))
+        rows.append(decoder.decode(table).astype(np.float64))
+    return np.array(keys), np.concatenate(rows)
 
 
 def _first_groups(
-    opened: Store, of: Sequence[Part], column: str, sample: int
+    opened: Store, of: Sequence[Part], decoder: Decoder, sample: int
 ) -> Iterator[pa.Table]:
+    columns = ["sentence_id", *decoder.columns]
     taken = 0
     for part in sorted(of, key=lambda one: one.first or ""):
         with parts.open_part(opened.path_of(part)) as file:
             for group in range(file.num_row_groups):
                 if taken >= sample:
                     return
-                table = file.read_row_group(group, ["sentence_id", column], use_threads=False)
+                table = file.read_row_group(group, columns, use_threads=False)
                 taken += table.num_rows
                 yield table

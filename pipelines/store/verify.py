@@ -16,6 +16,8 @@ from schemas import parts
 from schemas.audit import row_fault
 from schemas.command import run_job
 from schemas.store import Store, open_store
+from schemas.vectors import decode
+from schemas.weights import Floats
 
 _AGREE = {"float32": 0.9999, "bfloat16": 0.995}
 """Cosine above which two embeddings of one sentence count as the same; batches of another shape
@@ -86,18 +88,17 @@ def _canaries(table: pa.Table, teacher: Teacher, target: Target, count: int) -> 
     chosen = np.unique(np.linspace(0, table.num_rows - 1, count).astype(int))
     rows = table.take(pa.array(chosen)).combine_chunks()
     again = embed_again(rows, teacher, target)
-    return min(
-        float(_cosines(rows[name], again[name]).min())
-        for name in (f"vector_{pooling}" for pooling in target.poolings)
-    )
+    projections = target.projections()
+    lowest = []
+    for pooling in target.poolings:
+        pair = (decode(one, pooling, projections.get(pooling)) for one in (rows, again))
+        lowest.append(float(_cosines(*pair).min()))
+    return min(lowest)
 
 
-def _cosines(stored: pa.ChunkedArray, fresh: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Cosine of each pair of rows; a row's own scale, as int8 vectors have one, does not matter."""
-    left, right = (
-        np.stack([np.asarray(row, dtype=np.float64) for row in column.to_pylist()])
-        for column in (stored, fresh)
-    )
+def _cosines(stored: Floats, fresh: Floats) -> npt.NDArray[np.float64]:
+    """Cosine of each pair of rows."""
+    left, right = stored.astype(np.float64), fresh.astype(np.float64)
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     cosines: npt.NDArray[np.float64] = (left * right).sum(axis=1) / lengths
     return cosines

@@ -119,7 +119,9 @@ def run(corpus: str, known: Known | None, keep: str | None) -> dict[str, int]:
         _ = (
             read.sentences
             | beam.GroupByKey()
-            | beam.MapTuple(count_new, partitions, known, keep)
+            | beam.MapTuple(
+                lambda partition, blocks: count_new(partition, blocks, partitions, known, keep)
+            )
             | beam.CombineGlobally(total)
             | beam.Map(lambda counts, at: Path(at).write_text(json.dumps(counts)), f"{corpus}.json")
         )

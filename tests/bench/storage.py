@@ -13,7 +13,6 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -197,15 +196,32 @@ def quality(config: StorageConfig, location: str, student: str, seed: int) -> di
     return validate(trained, batches, torch.device("cpu"))
 
 
-def median_seconds(work: Callable[[], float | object], rounds: int) -> float:
-    """Median wall-clock seconds, after one round that only warms up."""
-    taken = []
-    for turn in range(rounds + 1):
-        began = time.perf_counter()
-        work()
-        if turn:
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+def speeds(
+    config: StorageConfig, taken: list[pa.Table], source: Store, encodings: list[str]
+) -> dict[str, dict[str, object]]:
+    """Write and read every encoding, in turn, so that a noisy neighbour hits all alike.
+
+    Returns:
+        For each, rows a second of wall-clock time, read (only the vectors, decoded to float32) and
+        written (whole rows): the median of the rounds, after one that only warms up.
+    """
+    rows = sum(table.num_rows for table in taken)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in encodings}
+    for turn in range(config.rounds + 1):
+        for name in encodings:
+            location = str(config.out / name)
+            writing = put(location, taken, source, config.pooling, name)
+            opened, began = store.open_store(location), time.perf_counter()
+            decoded(opened, config.pooling)
+            if turn:
+                seconds[name].append((time.perf_counter() - began, writing))
+    return {
+        name: {
+            f"{what}_rows_per_second": round(rows / statistics.median(pair[at] for pair in pairs))
+            for at, what in enumerate(("read", "write"))
+        }
+        for name, pairs in seconds.items()
+    }
 
 
 def measure(config: StorageConfig) -> list[dict[str, object]]:
@@ -219,35 +235,21 @@ def measure(config: StorageConfig) -> list[dict[str, object]]:
         raise ValueError(f"{config.out} exists; the stores need a folder of their own")
     if "float32" not in config.encodings:
         raise ValueError(f"encodings must have float32 to compare with, got {config.encodings}")
-    source = store.open_store(config.store)
-    taken = take(source, config.pooling, config.rows)
-    rows, width = (
-        sum(table.num_rows for table in taken),
-        len(taken[0][f"vector_{config.pooling}"][0]),
-    )
-    kept = [name for name in config.encodings if read_encoding(name)[0] < width]
-    found, exact_NH = [], np.concatenate([Decoder(config.pooling, ()).decode(t) for t in taken])
+    source, pooling = store.open_store(config.store), config.pooling
+    taken = take(source, pooling, config.rows)
+    exact_NH = np.concatenate([Decoder(pooling, ()).decode(table) for table in taken])
+    kept = [name for name in config.encodings if read_encoding(name)[0] < exact_NH.shape[1]]
+    taken_in_turn = speeds(config, taken, source, kept)
+    found = []
     for name in kept:
-        location = str(config.out / name)
-        written = [put(location, taken, source, config.pooling, name) for _ in range(config.rounds)]
-        opened = store.open_store(location)
-        reading = median_seconds(lambda one=opened: decoded(one, config.pooling), config.rounds)
-        found.append(
-            {
-                "encoding": name,
-                **sizes(opened),
-                **nearness(decoded(opened, config.pooling), exact_NH),
-                "read_rows_per_second": round(rows / reading),
-                "write_rows_per_second": round(rows / statistics.median(written)),
-            }
-        )
-        sys.stderr.write(json.dumps(found[-1]) + "\n")
-    for row in found:
+        opened = store.open_store(config.out / name)
+        row = {"encoding": name, **sizes(opened), **nearness(decoded(opened, pooling), exact_NH)}
+        row |= taken_in_turn[name]
         for student in config.students:
-            location = str(config.out / str(row["encoding"]))
-            runs = [quality(config, location, student, seed) for seed in range(config.seeds)]
+            runs = [quality(config, opened.location, student, s) for s in range(config.seeds)]
             for score in ("spearman", "cosine"):
                 row[f"{student}_{score}"] = [round(run[score], 4) for run in runs]
+        found.append(row)
         sys.stderr.write(json.dumps(row) + "\n")
     return found
 

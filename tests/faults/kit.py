@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -41,12 +42,12 @@ class Ended:
     Attributes:
         status: its exit status, or minus the signal that killed it.
         told: its standard output and error.
-        trace: its system calls, if they were watched.
+        seconds: from its beginning to its end.
     """
 
     status: int
     told: str
-    trace: str = ""
+    seconds: float
 
 
 def redirect(log: str) -> None:
@@ -75,21 +76,6 @@ class Stop:
 
     step: int
     until: Path | None = None
-
-
-def run_job(log: str, steps: str, stop: Stop | None, job: str, flags: Sequence[object]) -> None:
-    """In a child: be ``python -m pipelines JOB FLAGS``, but stop before a step.
-
-    Args:
-        log: file for what the job says.
-        steps: file to list the steps in, one a line.
-        stop: where.
-        job: idf or teacher.
-        flags: of the job.
-    """
-    redirect(log)
-    _count_steps(stop, Path(steps))
-    importlib.import_module(f"pipelines.{job}").main(list(map(str, flags)))
 
 
 def _count_steps(stop: Stop | None, steps: Path) -> None:
@@ -124,10 +110,48 @@ def wait_for(true: Callable[[], object], seconds: float = 120) -> None:
 
 
 class Child:
-    """A job in a child process, begun at once."""
+    """A function in a child process, begun at once."""
+
+    def __init__(self, folder: Path, function: Callable[..., object], *arguments: object) -> None:
+        """Begin.
+
+        Args:
+            folder: for what the child says.
+            function: of a module, as pickle wants it.
+            arguments: of the function.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log = folder / f"{uuid.uuid4().hex}.out"
+        self._began = time.monotonic()
+        self.process = FORKS.Process(target=_call, args=(str(self._log), function, arguments))
+        self.process.start()
+
+    def end(self, seconds: float = 120) -> Ended:
+        """Wait for its end."""
+        self.process.join(seconds)
+        status = self.process.exitcode
+        self.process.kill()
+        self.process.join()
+        told = self._log.read_text() if self._log.exists() else ""
+        assert status is not None, f"the child hangs: {told}"
+        return Ended(status, told, time.monotonic() - self._began)
+
+
+def _call(log: str, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    redirect(log)
+    function(*arguments)
+
+
+class Job(Child):
+    """A Beam job in a child process: ``python -m pipelines JOB FLAGS``, but it may stop."""
 
     def __init__(
-        self, folder: Path, job: str, flags: Sequence[object], stop: Stop | None = None
+        self,
+        folder: Path,
+        job: str,
+        flags: Sequence[object],
+        stop: Stop | None = None,
+        first: Callable[[], object] | None = None,
     ) -> None:
         """Begin.
 
@@ -136,26 +160,33 @@ class Child:
             job: idf or teacher.
             flags: of the job.
             stop: where it stops, if it does.
+            first: called in the child before the job.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self.log, self._steps = (folder / f"{uuid.uuid4().hex}.{kind}" for kind in ("out", "steps"))
-        arguments = (str(self.log), str(self._steps), stop, job, list(flags))
-        self.process = FORKS.Process(target=run_job, args=arguments)
-        self.process.start()
+        self._steps = folder / f"{uuid.uuid4().hex}.steps"
+        super().__init__(folder, _be_job, job, list(map(str, flags)), stop, self._steps, first)
 
-    def steps(self) -> int:
-        """How many it has begun."""
-        return len(self._steps.read_text().splitlines()) if self._steps.exists() else 0
+    def steps(self) -> list[str]:
+        """Those that it has begun."""
+        return self._steps.read_text().splitlines() if self._steps.exists() else []
 
-    def end(self, seconds: float = 120) -> Ended:
-        """Wait for its end; `Ended.trace` lists its steps."""
-        self.process.join(seconds)
-        status = self.process.exitcode
-        self.process.kill()
-        self.process.join()
-        told = self.log.read_text() if self.log.exists() else ""
-        assert status is not None, f"the job hangs: {told}"
-        return Ended(status, told, self._steps.read_text() if self._steps.exists() else "")
+
+def _be_job(
+    job: str,
+    flags: list[str],
+    stop: Stop | None,
+    steps: Path,
+    first: Callable[[], object] | None,
+) -> None:
+    _count_steps(stop, steps)
+    if first is not None:
+        first()
+    importlib.import_module(f"pipelines.{job}").main(flags)
+
+
+def summary_of(ended: Ended) -> dict[str, Any]:
+    """The summary that a job printed at its end."""
+    found: dict[str, Any] = json.loads(ended.told[ended.told.index("{\n") :])
+    return found
 
 
 def result_of(out: Path) -> object:
@@ -199,26 +230,28 @@ def unnoticed(path: Path, check: Callable[[], object], others: Sequence[Path] = 
 
     Args:
         path: the file.
-        check: raises ValueError or OSError if something is wrong.
+        check: raises ValueError or OSError if something is wrong; else gives what was read.
         others: files of other runs to put in its place.
 
     Returns:
-        What was done when the check said nothing, or something unclear.
+        What was done when the check said nothing and gave something else, or when what it said is
+        no clear error. (What is read may be the same: nobody reads, say, a footer's statistics.)
     """
     whole = path.read_bytes()
+    read = check()
     tried = [*spoiled(whole, seed=len(whole))]
     tried += [(f"{one} in its place", one.read_bytes()) for one in others]
     missed = []
     for what, content in tried:
         path.write_bytes(content)
         try:
-            check()
+            found = check()
+            if found is None or found != read:
+                missed.append(f"{path.name}: {what}: not noticed")
         except (ValueError, OSError):
             continue
         except Exception as error:
             missed.append(f"{path.name}: {what}: {error!r}")
-        else:
-            missed.append(f"{path.name}: {what}: not noticed")
     path.write_bytes(whole)
-    check()
+    assert check() == read
     return missed

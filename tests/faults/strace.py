@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import uuid
 from collections import Counter
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.faults import committer
-from tests.faults.kit import FORKS, Ended, redirect
+from tests.faults.kit import FORKS, Child, Ended
 
 # Everything that can change a folder. What only reads is left out: being killed there is being
 # killed before the next of these.
@@ -50,37 +51,36 @@ def require_strace() -> str:
     return found
 
 
-def commit_under_strace(folder: Path, flags: list[str], *options: str) -> Ended:
+def commit_under_strace(folder: Path, flags: list[str], *options: str) -> tuple[Ended, str]:
     """Run the committer in a child whose system calls strace watches from its first line on.
 
     Args:
-        folder: for what the child and strace say; emptied by nobody.
+        folder: for what the child and strace say.
         flags: of the committer.
         options: of strace.
+
+    Returns:
+        How the committer ended, and the trace.
     """
     gate, inside = FORKS.Pipe()
-    log, trace = folder / f"{uuid.uuid4().hex}.out", folder / f"{uuid.uuid4().hex}.trace"
-    child = FORKS.Process(target=_commit_when_told, args=(inside, str(log), flags))
-    child.start()
-    command = [require_strace(), "-f", "-y", "-s", "0", "-o", str(trace), "-p", str(child.pid)]
-    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as strace:
+    trace = folder / f"{uuid.uuid4().hex}.trace"
+    child = Child(folder, _commit_when_told, inside, flags)
+    command = [require_strace(), "-f", "-y", "-s", "0", "-o", str(trace), *options]
+    command += ["-p", str(child.process.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
         try:
             told = strace.stderr.readline()
             assert "attached" in told, f"strace cannot watch a child process: {told}"
             gate.send_bytes(b"go")
-            child.join(60)
-            assert child.exitcode is not None, "the committer hangs"
         finally:
-            child.kill()
-            child.join()
+            ended = child.end(60)
         strace.communicate(timeout=30)
-    return Ended(child.exitcode, log.read_text(), trace.read_text())
+    return ended, trace.read_text()
 
 
-def _commit_when_told(gate, log: str, flags: list[str]) -> None:
+def _commit_when_told(gate: Connection, flags: list[str]) -> None:
     """Wait for strace, then be the committer; temporary files get names that can be foretold."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
-    redirect(log)
     numbers = iter(range(1, 100))
     uuid.uuid4 = lambda: uuid.UUID(int=next(numbers))
     gate.recv_bytes()

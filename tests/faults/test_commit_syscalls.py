@@ -25,7 +25,6 @@ class Scene:
         before: folder with the store as it was; the store's folder in it is `store`.
         run: what commits: run id and sentence.
         points: its system calls, in order.
-        trace: as strace wrote it.
         old: what a reader saw before; None if there was no table.
         new: what a reader sees after.
     """
@@ -33,7 +32,6 @@ class Scene:
     before: Path
     run: tuple[str, str]
     points: list[Point]
-    trace: str
     old: object
     new: object
 
@@ -54,12 +52,11 @@ def scene(request, tmp_path_factory) -> Scene:
     if request.param == "another version":
         commit(before, *run)
         run = ("r2", "乙")
-    found = Scene(before, run, [], "", seen(before), None)
+    found = Scene(before, run, [], seen(before), None)
     root = found.copy(after)
-    ended = commit_under_strace(after, found.flags(root), *watching())
+    ended, trace = commit_under_strace(after, found.flags(root), *watching())
     assert ended.status == 0, ended.told
-    points = points_of(ended.trace, root)
-    return dataclasses.replace(found, points=points, trace=ended.trace, new=seen(root))
+    return dataclasses.replace(found, points=points_of(trace, root), new=seen(root))
 
 
 def commit(root: Path, run: str, text: str) -> None:
@@ -112,7 +109,7 @@ def test_a_commit_killed_at_any_system_call_shows_the_old_version_or_the_new_and
 def kill_at(scene: Scene, point: Point, folder: Path) -> str:
     """Kill a commit at a point, look, and commit again; says which version was seen."""
     root = scene.copy(folder)
-    ended = commit_under_strace(folder, scene.flags(root), *at(point, root, "signal=KILL"))
+    ended, _ = commit_under_strace(folder, scene.flags(root), *at(point, root, "signal=KILL"))
     assert ended.status == -9, f"{point}: not killed there: {ended}"
     found = seen(root)
     assert found in (scene.old, scene.new), f"{point}: neither the old version nor the new"
@@ -139,7 +136,7 @@ def test_an_error_of_any_system_call_has_its_exit_code_names_the_path_and_does_n
 def fail_at(scene: Scene, point: Point, folder: Path, error: str) -> str:
     """Fail a commit at a point, look, and commit again; says whether it ended well."""
     root = scene.copy(folder)
-    ended = commit_under_strace(folder, scene.flags(root), *at(point, root, f"error={error}"))
+    ended, _ = commit_under_strace(folder, scene.flags(root), *at(point, root, f"error={error}"))
     assert ended.status in (0, 73 if error == "EROFS" else 74), f"{point}: {ended}"
     found = seen(root)
     assert found in (scene.old, scene.new), f"{point}: neither the old version nor the new"

@@ -1,6 +1,5 @@
 """A job killed before every file that it publishes, every commit, and every removal."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,26 +7,26 @@ import pytest
 from schemas import store
 from schemas.idf import IdfTable
 from schemas.prepare import load_preparer
-from tests.faults.kit import Child, Ended, Stop, result_of, side_by_side
+from tests.faults.kit import Job, Stop, result_of, side_by_side, summary_of
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module", params=["idf", "teacher"])
-def undisturbed(request, job_flags, tmp_path_factory) -> tuple[str, Ended, object]:
-    """A job, how it ended, and all that a reader finds then."""
+def undisturbed(request, job_flags, tmp_path_factory) -> tuple[str, list[str], object]:
+    """A job, its steps, and all that a reader finds at its end."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    ended = Child(folder, request.param, job_flags(request.param, folder / "in" / "out")).end()
+    job = Job(folder, request.param, job_flags(request.param, folder / "in" / "out"))
+    ended = job.end()
     assert ended.status == 0, ended.told
-    return request.param, ended, result_of(folder / "in" / "out")
+    return request.param, job.steps(), result_of(folder / "in" / "out")
 
 
 def test_a_job_killed_before_any_step_shows_nothing_and_the_same_command_ends_as_undisturbed(
     undisturbed, job_flags, matrix, tmp_path
 ):
     matrix.rows(2)
-    job, ended, result = undisturbed
-    steps = ended.trace.splitlines()
+    job, steps, result = undisturbed
 
     def kill(number: int) -> str:
         return kill_before(
@@ -43,17 +42,18 @@ def kill_before(job: str, number: int, flags: list[object], result: object) -> s
     """Kill a job before a step, look, and run the same command again; says what was seen."""
     out = Path(str(flags[3]))
     folder = out.parents[1]
-    ended = Child(folder, job, flags, Stop(number)).end()
+    killed = Job(folder, job, flags, Stop(number))
+    ended = killed.end()
     assert ended.status == -9, f"not killed before step {number}: {ended.told}"
-    last = ended.trace.splitlines()[-1]
+    last = killed.steps()[-1]
     seen = store.exists(out)
     if seen:
         assert result_of(out) == result, last
     kept = finished(out)
-    again = Child(folder, job, flags).end()
+    again = Job(folder, job, flags).end()
     assert again.status == 0, f"{last}: {again.told}"
     assert result_of(out) == result, last
-    told = json.loads(again.told[again.told.index("{\n") :])
+    told = summary_of(again)
     assert told["already_done" if job == "teacher" else "reused"] == seen
     if job == "teacher" and not seen:
         assert told["parts_kept_from_earlier_try"] == kept, last

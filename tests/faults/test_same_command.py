@@ -1,6 +1,5 @@
 """The same command started twice or three times at once, and a part that is written twice."""
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,27 +9,29 @@ from schemas import parts
 from schemas.idf import IdfTable
 from schemas.store import open_store
 from tests.faults.committer import commit_part, table_of
-from tests.faults.kit import Child, Ended, Stop, result_of, side_by_side, wait_for
+from tests.faults.kit import Job, Stop, result_of, side_by_side, summary_of, wait_for
 
 pytestmark = pytest.mark.faults
 
 
-def told_by(ended: Ended) -> dict[str, object]:
-    """The summary that a job printed."""
-    return json.loads(ended.told[ended.told.index("{\n") :])
-
-
-def alone(folder: Path, job: str, flags: list[object]) -> Ended:
-    """A job that nobody disturbs."""
-    ended = Child(folder, job, flags).end()
+def alone(folder: Path, job: str, flags: list[object]) -> Job:
+    """A job that ends well."""
+    child = Job(folder, job, flags)
+    ended = child.end()
     assert ended.status == 0, ended.told
-    return ended
+    return child
 
 
-def paused(folder: Path, job: str, flags: list[object], step: int) -> Child:
+def found_done(folder: Path, job: str, flags: list[object]) -> bool:
+    """Whether a job says that there was nothing to do."""
+    summary = summary_of(Job(folder, job, flags).end())
+    return bool(summary["already_done" if job == "teacher" else "reused"])
+
+
+def paused(folder: Path, job: str, flags: list[object], step: int) -> Job:
     """A job that has come to a step, and waits there for the file `go`."""
-    child = Child(folder, job, flags, Stop(step, until=folder / "go"))
-    wait_for(lambda: child.steps() == step or not child.process.is_alive())
+    child = Job(folder, job, flags, Stop(step, until=folder / "go"))
+    wait_for(lambda: len(child.steps()) == step or not child.process.is_alive())
     return child
 
 
@@ -38,10 +39,9 @@ def test_a_job_that_waits_at_any_step_while_the_same_command_does_the_work_harms
     job_flags, matrix, tmp_path
 ):
     matrix.rows(29, 30)
-    undisturbed = alone(tmp_path, "teacher", job_flags("teacher", tmp_path / "alone"))
-    steps = undisturbed.trace.splitlines()
+    steps = alone(tmp_path, "teacher", job_flags("teacher", tmp_path / "alone")).steps()
 
-    def overtake(step: int) -> int:
+    def overtake(step: int) -> bool:
         folder = tmp_path / str(step)
         flags = job_flags("teacher", folder / "out")
         slow = paused(folder, "teacher", flags, step)
@@ -52,7 +52,7 @@ def test_a_job_that_waits_at_any_step_while_the_same_command_does_the_work_harms
         ended = slow.end()
         assert ended.status in (0, 75), f"{steps[step - 1]}: {ended.told}"
         assert result_of(folder / "out") == before
-        assert told_by(alone(folder, "teacher", flags))["already_done"]
+        assert found_done(folder, "teacher", flags)
         assert not (folder / "out.staging").exists()
         return before != result_of(tmp_path / "alone")
 
@@ -66,7 +66,8 @@ def test_of_two_idf_jobs_on_one_folder_the_slower_one_is_told_and_the_table_stay
 ):
     matrix.rows(10)
     (tmp_path / "other.txt").write_text("\n".join(sentences[20:40]) + "\n", encoding="utf-8")
-    steps = len(alone(tmp_path, "idf", job_flags("idf", tmp_path / "alone")).trace.splitlines())
+    steps = alone(tmp_path, "idf", job_flags("idf", tmp_path / "alone")).steps()
+    commit = steps.index(f"write {tmp_path / 'alone'}") + 1
 
     def overtake(step: int) -> int:
         folder = tmp_path / str(step)
@@ -79,16 +80,9 @@ def test_of_two_idf_jobs_on_one_folder_the_slower_one_is_told_and_the_table_stay
         return ended.status
 
     # Before its commit it is refused; after it, the other one would have been.
-    statuses = side_by_side(overtake, range(1, commit_step(tmp_path, job_flags) + 1))
+    statuses = side_by_side(overtake, range(1, commit + 1))
     assert set(statuses) <= {65, 73, 75}
-    matrix.count(overtaken_at=len(statuses), steps=steps)
-
-
-def commit_step(tmp_path: Path, job_flags) -> int:
-    """The number of the step in which the IDF job commits its table."""
-    out = tmp_path / "watched"
-    steps = alone(tmp_path, "idf", job_flags("idf", out)).trace.splitlines()
-    return steps.index(f"write {out}") + 1
+    matrix.count(overtaken_at=len(statuses))
 
 
 @pytest.mark.parametrize("job", ["idf", "teacher"])
@@ -96,14 +90,12 @@ def test_of_three_triggers_at_once_one_commits_and_nobody_fails(job, job_flags, 
     matrix.rows(29)
     alone(tmp_path, job, job_flags(job, tmp_path / "alone"))
     flags = job_flags(job, tmp_path / "out")
-    children = [Child(tmp_path, job, flags) for _ in range(3)]
+    children = [Job(tmp_path, job, flags) for _ in range(3)]
     ended = [child.end() for child in children]
     assert {one.status for one in ended} <= {0, 75}, [one.told for one in ended]
     assert len(open_store(tmp_path / "out").commits) == 1
     assert result_of(tmp_path / "out") == result_of(tmp_path / "alone")
-    for _ in range(3):
-        again = told_by(alone(tmp_path, job, flags))
-        assert again["already_done" if job == "teacher" else "reused"]
+    assert all(found_done(tmp_path, job, flags) for _ in range(3))
     matrix.count(triggers=3)
 
 
