@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
 
 from distill_jobs.encoder import SentenceEncoder
 from schemas.command import on_terminal, run_job
+from schemas.footer import refuse_extensions
 from schemas.text import clean, sentence_id
 
 _ROWS = 8192
@@ -33,8 +33,10 @@ class EncodeConfig:
     """Column of a Parquet input that holds the sentences."""
     batch_size: int = 64
     """Sentences encoded together."""
+    backend: str = "auto"
+    """auto (onnx-int8 where it is as good, else onnx), onnx-int8, onnx or torch."""
     threads: int | None = None
-    """Processor threads; by default torch's choice."""
+    """Processor threads; by default the backend's choice."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -46,15 +48,13 @@ def encode_file(config: EncodeConfig) -> dict[str, object]:
     """Encode a file; the output appears when it is whole.
 
     Returns:
-        Rows, seconds, and rows per second.
+        Rows, seconds, rows per second, and the backend used.
 
     Raises:
         FileNotFoundError: if there is no such student or input.
-        ValueError: if the input has no such column.
+        ValueError: if the input has no such column, or the student no such backend.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    encoder = SentenceEncoder.load(config.student)
+    encoder = SentenceEncoder.load(config.student, config.backend, config.threads)
     element = pa.field("element", pa.float32(), nullable=False)
     schema = pa.schema(
         {"sentence_id": pa.string(), "text": pa.string(), "vector": pa.list_(element)}
@@ -77,12 +77,15 @@ def encode_file(config: EncodeConfig) -> dict[str, object]:
         aside.unlink(missing_ok=True)
     seconds = time.monotonic() - began
     rate = round(rows / max(seconds, 1e-9), 1)
-    return {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": rate}
+    found: dict[str, object] = {"rows": rows, "seconds": round(seconds, 2)}
+    return {**found, "rows_per_second": rate, "backend": encoder.card["backend"]}
 
 
 def _read(path: Path, field: str) -> Iterator[list[str]]:
     """The sentences of a file, a few thousand at a time."""
     if path.suffix == ".parquet":
+        with path.open("rb") as source:
+            refuse_extensions(source, str(path))
         with pq.ParquetFile(path, arrow_extensions_enabled=False) as file:
             if field not in file.schema_arrow.names:
                 has = ", ".join(file.schema_arrow.names)

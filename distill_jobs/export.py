@@ -1,7 +1,8 @@
 """Job: finished training -> a folder that serves by itself.
 
 model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
-config.json         its shape, its card, the digest of the weights
+model.onnx, model.int8.onnx    the same for ONNX Runtime; int8 is a quarter of the size
+config.json         its shape, its card, the digests of the weights
 tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights
 README.md           the model card
 """
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from distill_jobs import checkpoint
+from distill_jobs.onnx_export import write_onnx
+from distill_jobs.reader import Batch, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig, parameters
 from distill_jobs.train import read_run
+from distill_jobs.validation import held_out_batches
 from schemas.code_version import code_version
 from schemas.command import redact, run_job
 from schemas.fingerprint import check_same, digest, file_digest, seal
 from schemas.pins import pin
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
+from schemas.vectors import open_decoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     weights = folder / "model.safetensors"
     checkpoint.save_tensors(student.state_dict(), weights)
     preparer.save(folder.absolute())
+    backends = write_onnx(student.eval(), folder, _held_out(run, store))
     state = checkpoint.read_state(path)
     about = {
         "model_type": "ltd_student",
@@ -104,6 +110,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         "objective": run["objective"],
         "parameters": parameters(student),
         "file_bytes": weights.stat().st_size,
+        "backends": backends,
         "train_seconds": state.seconds,
         "train_steps": state.step,
         "validation": state.scores,
@@ -115,6 +122,12 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     _write_text(folder / "config.json", json.dumps(card, indent=2, ensure_ascii=False))
     _write_text(folder / "README.md", model_card(card))
     return card
+
+
+def _held_out(run: Mapping[str, Any], store: Store) -> list[Batch]:
+    """Sentences that the training did not see."""
+    _, groups = hold_out(row_groups(store), run["validation_rows"], run["seed"])
+    return held_out_batches(groups, open_decoder(store, run["pooling"]))
 
 
 def _about_store(store: Store) -> dict[str, object]:
@@ -139,6 +152,7 @@ def _about_store(store: Store) -> dict[str, object]:
 def model_card(card: Mapping[str, Any]) -> str:
     """The README of an export, with the numbers of this very student."""
     scores = card["validation"]
+    exact, small = card["backends"]["onnx"], card["backends"]["onnx-int8"]
     return f"""---
 language: zh
 pipeline_tag: sentence-similarity
@@ -156,6 +170,12 @@ classification, clustering and retrieval, and its vectors lie in the teacher's s
 |---|---|---|
 | parameters | {card["parameters"]:,} | {card["teacher_parameters"]:,} |
 | bytes of weights | {card["file_bytes"]:,} | {card["teacher_bytes"]:,} |
+
+| file | bytes | cosine to torch's vectors, mean and least |
+|---|---|---|
+| model.safetensors | {card["file_bytes"]:,} | |
+| model.onnx | {exact["file_bytes"]:,} | {exact["cosine"]:.6f}, {exact["least_cosine"]:.6f} |
+| model.int8.onnx | {small["file_bytes"]:,} | {small["cosine"]:.6f}, {small["least_cosine"]:.6f} |
 
 On held-out sentences of its corpus: Spearman of pair similarities against the teacher's
 {scores["spearman"]:.3f}, mean cosine to the teacher's vector {scores["cosine"]:.3f}, share of

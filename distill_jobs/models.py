@@ -190,7 +190,7 @@ def student(argument: str) -> Model:
         raise ValueError(f"a student must be NAME=FOLDER, got {argument!r}")
     if name.startswith(_PREFIXES):
         raise ValueError(f"a student cannot be called {name!r}: that prefix is taken")
-    encoder = SentenceEncoder.load(Path(folder))
+    encoder = SentenceEncoder.load(Path(folder), threads=1)  # as `distill_jobs.latency` times it
     return Model(name, encoder.encode, dict(encoder.card))
 
 

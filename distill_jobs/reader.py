@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from distill_jobs.padding import pad_content
 from schemas import parts, tables
 from schemas.store import Store
 from schemas.vectors import Decoder
@@ -228,37 +229,6 @@ def to_batch(table: pa.Table, decoder: Decoder, global_rows: int) -> Batch:
         rows,
         global_rows,
     )
-
-
-def pad_content(
-    ids_N: npt.NDArray[np.int32],
-    weights_N: npt.NDArray[np.float32],
-    lengths_B: npt.NDArray[np.int32],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Leave out special tokens, whose weight is 0, and pad what remains.
-
-    Args:
-        ids_N: tokens of all sentences, one after another.
-        weights_N: of the tokens.
-        lengths_B: tokens of each sentence.
-
-    Returns:
-        Ids and weights [B, T], padded with 0.
-
-    >>> pad_content(np.array([2, 5, 6, 3, 2, 7, 3]), np.array([0, .5, .5, 0, 0, 1, 0]),
-    ...             np.array([4, 3]))[0]
-    array([[5, 6],
-           [7, 0]])
-    """
-    content_N = weights_N > 0
-    row_N = np.repeat(np.arange(len(lengths_B)), lengths_B)[content_N]
-    counts_B = np.bincount(row_N, minlength=len(lengths_B))
-    position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
-    shape = (len(lengths_B), max(1, int(counts_B.max())))
-    ids_BT, weights_BT = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-    ids_BT[row_N, position_N] = ids_N[content_N]
-    weights_BT[row_N, position_N] = weights_N[content_N]
-    return ids_BT, weights_BT
 
 
 def ahead(items: Iterator[Batch]) -> Iterator[Batch]:

@@ -24,6 +24,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from pipelines.inputs import InputFile, find_files
+from schemas.footer import refuse_extensions
 from schemas.text import MAX_LINE_BYTES
 
 Record = tuple[int, bytes | str]
@@ -142,7 +143,8 @@ def _ranges_of(path: str, size: int, fields: tuple[str, ...], step: int) -> list
     kind = {"txt": "text", "ndjson": "jsonl"}.get(kind, kind)
     if kind == "parquet":
         with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            groups = pq.ParquetFile(file).num_row_groups
+            refuse_extensions(file, path)
+            groups = pq.ParquetFile(file, arrow_extensions_enabled=False).num_row_groups
         return [Range(path, kind, group, group + 1, fields) for group in range(groups)]
     packed = CompressionTypes.detect_compression_type(path)
     if packed not in (CompressionTypes.UNCOMPRESSED, *_UNPACK):
@@ -226,6 +228,7 @@ def _present(names: Sequence[str], piece: Range) -> list[str]:
 def _parquet_records(piece: Range) -> Iterator[Record]:
     """The named columns of the row groups, in batches; the offset is the row number."""
     with FileSystems.open(piece.path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        refuse_extensions(file, piece.path)
         schema = pq.ParquetFile(file, arrow_extensions_enabled=False).schema_arrow
         fields = _present(schema.names, piece)
         for field in fields:

@@ -197,6 +197,7 @@ def _summary(
         "parts": len(records),
         "parts_kept_from_earlier_try": sum(bool(record["kept"]) for record in records),
         "bytes": size,
+        "tokens": tokens,
         "teacher_seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "padding_share": round(1 - tokens / max(padded, 1), 4),

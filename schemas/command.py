@@ -82,7 +82,10 @@ def _ending_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    ending = threading.Event()
+
     def end(number: int, frame: object) -> None:
+        ending.set()
         forced = threading.Timer(_GRACE, os._exit, [TERMINATED])
         forced.daemon = True
         forced.start()
@@ -91,6 +94,10 @@ def _ending_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except BaseException:
+        if ending.is_set():  # Beam makes an error of its own out of the exit
+            raise SystemExit(TERMINATED) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -48,7 +48,8 @@ def refuse_extensions(file: Seekable, name: str) -> None:
 def _in_base64(text: bytes) -> list[bytes]:
     """What a text looks like inside of base64, as which the footer holds Arrow's schema.
 
-    >>> [one in base64.b64encode(b"x" * n + b"secret") for n, one in enumerate(_in_base64(b"secret"))]
+    >>> alignments = enumerate(_in_base64(b"secret"))
+    >>> [one in base64.b64encode(b"x" * shift + b"secret") for shift, one in alignments]
     [True, True, True]
     """
     found = []

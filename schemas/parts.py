@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from schemas.footer import refuse_extensions
+
 ROW_GROUP = 2048  # rows; the unit in which training shuffles and seeks
 LARGEST_ROW_GROUP = 1 << 20  # 1 MB of Parquet can hold 200 million rows, and 1.6 GB when it is read
 
@@ -139,6 +141,8 @@ def open_part(location: str | Path, *, memory_map: bool = False) -> pq.ParquetFi
         ValueError: if it is no Parquet, or a row group is larger than any of ours.
     """
     files, path = filesystem(location)
+    with files.open_input_file(path) as file:
+        refuse_extensions(file, str(location))
     opened = pq.ParquetFile(
         path,
         filesystem=files,

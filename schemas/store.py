@@ -67,6 +67,8 @@ class Store:
 
     def dataset(self) -> dataset.Dataset:
         """Exactly the committed parts, with the partition column, for scanning with pyarrow."""
+        for part in self.parts:
+            parts.open_part(self.path_of(part)).close()  # refuses what pyarrow would not
         files, root = parts.filesystem(self.location)
         hive = dataset.partitioning(pa.schema([tables.INGEST_DATE]), flavor="hive")
         scan = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -177,10 +179,11 @@ def _check_live(
     unknown = sorted(live.keys() - known.keys())
     if unknown:
         raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
+    listings = {path: delta.listing_of(part) for path, part in known.items()}
     outside = sorted(path for path in known if parts.leads_out(location, path))
     if outside:
         raise ValueError(f"parts of {location} are links that lead out of it: {outside[:3]}")
-    differing = sorted(p for p, part in known.items() if live.get(p) != delta.listing_of(part))
+    differing = sorted(path for path, listed in listings.items() if live.get(path) != listed)
     if differing:
         raise ValueError(
             f"the log of {location} is damaged: it does not list as committed {differing[:3]}"

@@ -36,6 +36,17 @@ def test_every_line_gets_its_row_in_order(student, tmp_path):
     np.testing.assert_allclose(np.stack(found["vector"].to_numpy()), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["onnx-int8", "onnx", "torch"])
+def test_the_backend_and_its_threads_can_be_chosen(student, tmp_path, backend):
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    out = tmp_path / "out.parquet"
+    settings = {"student": student, "input": tmp_path / "in.txt", "out": out, "threads": 1}
+    assert encode_file(EncodeConfig(**settings, backend=backend))["backend"] == backend
+    expected = SentenceEncoder.load(student, "torch").encode(TEXTS)
+    found = np.stack(pq.read_table(out)["vector"].to_numpy())
+    np.testing.assert_allclose(found, expected, rtol=0.02, atol=0.02)
+
+
 def test_a_parquet_column_is_read_by_name_and_null_is_an_empty_sentence(student, tmp_path):
     pq.write_table(pa.table({"question": [TEXTS[0], None]}), tmp_path / "in.parquet")
     config = EncodeConfig(

@@ -36,7 +36,7 @@ class TableEncoder:
         self.card = json.loads((Path(folder) / "config.json").read_text())
 
     @classmethod
-    def load(cls, folder: Path) -> "TableEncoder":
+    def load(cls, folder: Path, threads: int) -> "TableEncoder":
         return cls(folder)
 
     def encode(self, texts):

@@ -10,14 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from distill_jobs import backends, checkpoint
+from distill_jobs.backends import choose
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.export import ExportConfig, export
 from distill_jobs.reader import read_group, row_groups, to_batch
+from distill_jobs.student import Student, StudentConfig
 from distill_jobs.train import TrainConfig, distil
 from schemas.store import open_store
 from schemas.vectors import Decoder
 
-FILES = ["model.safetensors", "config.json", "tokenizer.json", "idf.parquet", "preparer.json"]
+FILES = [
+    *("model.safetensors", "model.onnx", "model.int8.onnx", "config.json"),
+    *("tokenizer.json", "idf.parquet", "preparer.json"),
+]
+BACKENDS = ("torch", "onnx", "onnx-int8")
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +47,82 @@ def encoder(exported):
     return SentenceEncoder.load(exported)
 
 
-def test_the_encoder_gives_the_vectors_of_training_from_the_bare_text(encoder, small_store):
+@pytest.fixture(scope="module")
+def mean_vector(training):
+    """What a student answers when it knows nothing."""
+    return np.array(json.loads((training / "run.json").read_text())["offset"], dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def trained(training):
+    """The student of the training itself, in torch."""
+    run = json.loads((training / "run.json").read_text())
+    student = Student(StudentConfig(**run["student"])).eval()
+    path, _ = checkpoint.newest(training / "checkpoints")
+    checkpoint.load_student(path, student)
+    return student
+
+
+def cosines(one, other, mean_vector):
+    one, other = one - mean_vector, other - mean_vector
+    return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_the_encoder_gives_the_vectors_of_training_from_the_bare_text(
+    exported, trained, small_store, backend
+):
     group = row_groups(open_store(small_store))[0]
     table = read_group(group, ["text", "token_ids", "weights", "vector_idf"])
     batch = to_batch(table, Decoder("idf", ("vector_idf",)), table.num_rows)
     with torch.inference_mode():
-        expected = encoder._student.vectors(batch.ids_BT, batch.weights_BT).numpy()
-    np.testing.assert_allclose(encoder.encode(table["text"].to_pylist()), expected, atol=1e-5)
+        expected = trained.vectors(batch.ids_BT, batch.weights_BT).numpy()
+    found = SentenceEncoder.load(exported, backend).encode(table["text"].to_pylist())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_batch_size_and_order_change_no_vector(encoder, sentences):
+@pytest.mark.parametrize(
+    ("backend", "tolerance"), [("torch", 1e-5), ("onnx", 1e-5), ("onnx-int8", 0.05)]
+)
+def test_batch_size_and_order_change_no_vector(exported, sentences, backend, tolerance):
+    encoder = SentenceEncoder.load(exported, backend)
     whole = encoder.encode(sentences)
+    tolerance *= float(np.linalg.norm(whole - whole.mean(axis=0), axis=1).mean())
     backwards = encoder.encode(sentences[::-1], batch_size=7)
-    np.testing.assert_allclose(backwards[::-1], whole, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode(sentences[3:4]), whole[3:4], atol=1e-5)
+    np.testing.assert_allclose(backwards[::-1], whole, atol=tolerance)
+    np.testing.assert_allclose(encoder.encode(sentences[3:4]), whole[3:4], atol=tolerance)
+
+
+def test_int8_is_as_near_as_the_card_says(exported, encoder, sentences, mean_vector):
+    exact = SentenceEncoder.load(exported, "torch").encode(sentences)
+    small = SentenceEncoder.load(exported, "onnx-int8").encode(sentences)
+    recorded = encoder.card["backends"]["onnx-int8"]["cosine"]
+    assert cosines(small, exact, mean_vector).mean() == pytest.approx(recorded, abs=1e-3)
+    assert recorded > 0.99
+
+
+def test_int8_is_chosen_only_if_its_vectors_are_torchs():
+    def card(cosine):
+        return {"backends": {"onnx": {}, "onnx-int8": {"cosine": cosine}}}
+
+    assert choose(card(0.9991), "auto") == "onnx-int8"
+    assert choose(card(0.9989), "auto") == "onnx"
+    assert choose(card(0.9989), "onnx-int8") == "onnx-int8"
+    assert choose({}, "auto") == "torch"  # an export made before there were ONNX files
+    with pytest.raises(ValueError, match="auto, onnx, onnx-int8, torch, got 'tensorrt'"):
+        choose(card(1.0), "tensorrt")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_files_of_other_backends_may_be_left_out(exported, tmp_path, backend):
+    shutil.copytree(exported, tmp_path / "student")
+    for name, file in backends.FILES.items():
+        if name != backend:
+            (tmp_path / "student" / file).unlink()
+    assert SentenceEncoder.load(tmp_path / "student", backend).encode(["今天"]).shape == (1, 16)
+    other = "onnx" if backend == "torch" else "torch"
+    with pytest.raises(FileNotFoundError, match=backends.FILES[other]):
+        SentenceEncoder.load(tmp_path / "student", other)
 
 
 def test_a_sentence_is_cleaned_before_it_is_encoded(encoder):
@@ -62,8 +131,12 @@ def test_a_sentence_is_cleaned_before_it_is_encoded(encoder):
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\u200b", "\x07"])
-def test_a_text_with_nothing_to_read_gets_the_mean_vector(encoder, text):
-    np.testing.assert_allclose(encoder.encode([text])[0], encoder._student.offset.numpy())
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_text_with_nothing_to_read_gets_the_mean_vector(exported, text, backend, mean_vector):
+    encoder = SentenceEncoder.load(exported, backend)
+    np.testing.assert_allclose(encoder.encode([text])[0], mean_vector)
+    beside = encoder.encode([text, "今天北京天气怎么样？"])
+    np.testing.assert_allclose(beside[0], mean_vector)
 
 
 @pytest.mark.parametrize("text", ["😀", "北" * 5000, "\ud800坏", "ҳ ي 한", "a\x00b", "[CLS]"])
@@ -84,10 +157,12 @@ def test_what_is_no_list_of_strings_is_refused(encoder, texts, complaint):
         encoder.encode(texts)
 
 
-def test_an_export_serves_where_beam_ray_and_transformers_are_not_installed(exported, tmp_path):
+def test_an_export_serves_where_beam_ray_transformers_and_torch_are_not_installed(
+    exported, tmp_path
+):
     script = f"""
 import sys
-for name in ("apache_beam", "ray", "transformers"):
+for name in ("apache_beam", "ray", "transformers", "torch", "onnx"):
     sys.modules[name] = None
 from distill_jobs.encoder import SentenceEncoder
 print(SentenceEncoder.load({str(tmp_path / "moved")!r}).encode(["今天北京天气怎么样？"]).shape)
@@ -149,5 +224,8 @@ def test_the_model_card_has_the_numbers_of_this_student(exported):
     text = (exported / "README.md").read_text()
     assert card["file_bytes"] == (exported / "model.safetensors").stat().st_size
     assert f"{card['parameters']:,}" in text
+    for name, facts in card["backends"].items():
+        assert facts["file_bytes"] == (exported / backends.FILES[name]).stat().st_size
+        assert f"{facts['file_bytes']:,} | {facts['cosine']:.6f}" in text
     assert f"{card['store_rows']:,}" in text
     assert f"{card['validation']['spearman']:.3f}" in text

@@ -10,13 +10,13 @@ import torch
 
 from distill_jobs import checkpoint
 from distill_jobs.loop import new_student
+from distill_jobs.padding import pad_content
 from distill_jobs.preflight import preflight
 from distill_jobs.reader import (
     Plan,
     ahead,
     batches,
     hold_out,
-    pad_content,
     row_groups,
     to_batch,
 )

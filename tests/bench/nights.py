@@ -56,10 +56,10 @@ def main(config: NightsConfig) -> None:
     everything += [
         embed(config, idf, days, f"all-after-{i}", "2026-01-01") for i in range(config.rounds)
     ]
-    once = [float(one["teacher_seconds"]) for one in everything]
-    sys.stdout.write(table(nights, once) + "\n")
+    sys.stdout.write(table(nights, everything) + "\n")
     check(config.out, nights)
-    draw(nights, statistics.median(once), config.out / "nights.svg")
+    once = statistics.median(float(one["teacher_seconds"]) for one in everything)
+    draw(nights, once, config.out / "nights.svg")
 
 
 def split(titles: Path, folder: Path) -> list[Path]:
@@ -89,21 +89,30 @@ def embed(
     return {**embed_corpus(settings), "date": date}
 
 
-def table(nights: list[dict[str, Any]], once: list[float]) -> str:
+def table(nights: list[dict[str, Any]], once: list[dict[str, Any]]) -> str:
     """The month in Markdown."""
     names = ("date", *COUNTS, "teacher_seconds", "padding_share")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     lines += [f"| {' | '.join(str(night[name]) for name in names)} |" for night in nights]
     total = sum(float(night["teacher_seconds"]) for night in nights)
-    median = statistics.median(once)
+    seconds = [float(one["teacher_seconds"]) for one in once]
+    median = statistics.median(seconds)
+    read = [sum(map(tokens, runs)) for runs in (nights, once[:1])]
     return "\n".join(
         [
             *lines,
             "",
-            f"teacher seconds: nights {total:.1f}, all at once {once} (median {median:.1f}), "
+            f"teacher seconds: nights {total:.1f}, all at once {seconds} (median {median:.1f}), "
             f"ratio {total / median:.3f}",
+            f"tokens read, padding included: nights {read[0]:,.0f}, all at once {read[1]:,.0f}, "
+            f"ratio {read[0] / read[1]:.4f}",
         ]
     )
+
+
+def tokens(run: dict[str, Any]) -> float:
+    """Tokens that the teacher read in a run, padding included: what its time depends on."""
+    return float(run["tokens"]) / (1 - float(run["padding_share"]))
 
 
 def check(folder: Path, nights: list[dict[str, Any]]) -> None:

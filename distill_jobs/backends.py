@@ -1,0 +1,107 @@
+"""The weights of an export -> a function from padded tokens to vectors, by ONNX Runtime or torch.
+
+Only the one that is asked for is imported. Array letters: B sentences, T tokens, H the teacher's
+width.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill_jobs.padding import Ids
+from schemas.weights import Floats
+
+FILES: Mapping[str, str] = {
+    "onnx-int8": "model.int8.onnx",
+    "onnx": "model.onnx",
+    "torch": "model.safetensors",
+}
+"""The file of each backend."""
+LEAST_COSINE = 0.999  # to torch's vectors, on average, for int8 to be chosen unasked
+
+Vectorise = Callable[[Ids, Floats], Floats]
+"""Ids and weights [B, T] to vectors [B, H]."""
+
+
+def choose(card: Mapping[str, Any], wanted: str) -> str:
+    """The backend to use.
+
+    Args:
+        card: of an export.
+        wanted: ``auto`` (int8 if its vectors are torch's by `LEAST_COSINE`, else float32, of ONNX;
+            torch for an export made before there were ONNX files), or a name of `FILES`.
+
+    Raises:
+        ValueError: for another name, or one that the export does not have.
+    """
+    has = {**card.get("backends", {}), "torch": {}}
+    if wanted == "auto":
+        if "onnx" not in has:
+            return "torch"
+        return "onnx-int8" if has["onnx-int8"]["cosine"] >= LEAST_COSINE else "onnx"
+    if wanted not in has:
+        raise ValueError(f"backend must be auto, {', '.join(has)}, got {wanted!r}")
+    return wanted
+
+
+def open_backend(
+    folder: Path, card: Mapping[str, Any], backend: str, threads: int | None
+) -> Vectorise:
+    """Load the weights of an export.
+
+    Args:
+        folder: of the export.
+        card: of the export.
+        backend: from `choose`.
+        threads: processor threads; None leaves it to the backend.
+
+    Raises:
+        FileNotFoundError: if its file is not in the folder.
+    """
+    path = folder / FILES[backend]
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no {path.name}, which backend {backend} needs")
+    if backend == "torch":
+        return _open_torch(path, card["student_config"], threads)
+    return open_onnx(path, threads)
+
+
+def open_onnx(path: Path, threads: int | None) -> Vectorise:
+    """Load an ONNX file that `distill_jobs.onnx_export` wrote."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # As in __main__: a thread that waits sleeps, since machines are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def vectorise(ids_BT: Ids, weights_BT: Floats) -> Floats:
+        lengths_B = (weights_BT > 0).sum(axis=1, dtype=np.int32)
+        inputs = {"ids": ids_BT, "weights": weights_BT, "lengths": lengths_B}
+        vectors_BH: Floats = session.run(["vectors"], inputs)[0]
+        return vectors_BH
+
+    return vectorise
+
+
+def _open_torch(path: Path, shape: Mapping[str, Any], threads: int | None) -> Vectorise:
+    import safetensors.torch
+    import torch
+
+    from distill_jobs.student import Student, StudentConfig
+
+    if threads:
+        torch.set_num_threads(threads)
+    student = Student(StudentConfig(**shape)).eval()
+    student.load_state_dict(safetensors.torch.load_file(path))
+
+    def vectorise(ids_BT: Ids, weights_BT: Floats) -> Floats:
+        with torch.inference_mode():
+            vectors_BH = student.vectors(torch.from_numpy(ids_BT), torch.from_numpy(weights_BT))
+        found: Floats = vectors_BH.numpy()
+        return found
+
+    return vectorise

@@ -1,0 +1,80 @@
+"""distill_jobs/onnx_export.py: the ONNX graphs give torch's vectors, in a quarter of the bytes."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from distill_jobs.backends import open_onnx
+from distill_jobs.onnx_export import graph, write_onnx
+from distill_jobs.reader import Batch
+from distill_jobs.student import Student, StudentConfig
+
+
+def student(kind="bilstm", vocabulary=50, width=16, **shape):
+    torch.manual_seed(0)
+    made = Student(StudentConfig(kind=kind, vocabulary=vocabulary, width=width, **shape))
+    made.offset.normal_()
+    made.scale.fill_(2.0)
+    return made.eval()
+
+
+def batch(rng, rows=6, longest=9, vocabulary=50):
+    """Sentences of 0 to `longest` tokens, one of them empty, padded."""
+    lengths = rng.integers(1, longest + 1, size=rows)
+    lengths[0], lengths[-1] = 0, longest
+    ids, weights = np.zeros((rows, longest), np.int64), np.zeros((rows, longest), np.float32)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = rng.integers(vocabulary, size=length)
+        weights[row, :length] = rng.dirichlet(np.ones(length)) if length else 0
+    return ids, weights
+
+
+def expected(model, ids, weights):
+    with torch.inference_mode():
+        return model.vectors(torch.from_numpy(ids), torch.from_numpy(weights)).numpy()
+
+
+@pytest.mark.parametrize("kind", ["bilstm", "static"])
+@pytest.mark.parametrize(("rows", "longest"), [(2, 1), (6, 9), (65, 40)])
+def test_the_graph_gives_torchs_vectors_for_any_number_and_length(tmp_path, kind, rows, longest):
+    model = student(kind)
+    onnx.save(graph(model), tmp_path / "model.onnx")
+    ids, weights = batch(np.random.default_rng(rows), rows, longest)
+    found = open_onnx(tmp_path / "model.onnx", threads=1)(ids, weights)
+    np.testing.assert_allclose(found, expected(model, ids, weights), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bilstm", "static"])
+def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind):
+    model = student(kind)
+    ids, weights = batch(np.random.default_rng(0))
+    write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
+    for name in ("model.onnx", "model.int8.onnx"):
+        found = open_onnx(tmp_path / name, threads=1)(ids, weights)
+        np.testing.assert_array_equal(found[0], model.offset.numpy())
+
+
+def as_batch(ids, weights):
+    tensors = torch.from_numpy(ids), torch.from_numpy(weights)
+    return Batch(*tensors, torch.zeros(len(ids), 1), len(ids), len(ids))
+
+
+@pytest.mark.parametrize(("kind", "megabytes"), [("bilstm", (17.2, 4.5)), ("static", (65.0, 16.4))])
+def test_the_files_for_a_teacher_of_bert_bases_shape(tmp_path, kind, megabytes):
+    model = student(kind, vocabulary=21_128, width=768)
+    ids, weights = batch(np.random.default_rng(0), vocabulary=21_128)
+    found = write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
+    for name, most in zip(("onnx", "onnx-int8"), megabytes, strict=True):
+        assert found[name]["file_bytes"] <= most * 1e6
+        assert found[name]["file_bytes"] > 0.9 * most * 1e6
+    assert found["onnx-int8"]["cosine"] > 0.999
+
+
+def test_the_same_student_gives_the_same_bytes(tmp_path):
+    ids, weights = batch(np.random.default_rng(0))
+    twice = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        twice.append(write_onnx(student(), tmp_path / name, [as_batch(ids[1:], weights[1:])]))
+    assert twice[0] == twice[1]
