@@ -133,6 +133,7 @@ class Teacher:
         set_verbosity_error()  # a missing pooler is no news: it is not used
         disable_progress_bar()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.width = files.width
         self._model = (
             transformers.AutoModel.from_pretrained(
                 files.folder,
@@ -248,6 +249,7 @@ def embed(
 
     Raises:
         OutOfMemory: if not even half a batch fits.
+        ValueError: if the vectors are not as wide as the teacher's configuration says.
     """
     lengths = np.array([len(one) for one in token_ids], dtype=np.int64)
     found: dict[str, Floats] = {}
@@ -258,6 +260,11 @@ def embed(
             teacher, [token_ids[i] for i in batch], [weights[i] for i in batch], poolings
         )
         for pooling, vectors_BH in vectors.items():
+            if vectors_BH.shape[1] != teacher.width:
+                raise ValueError(
+                    f"the teacher gives {pooling} vectors of {vectors_BH.shape[1]} numbers, its "
+                    f"config.json says {teacher.width}"
+                )
             if pooling not in found:
                 found[pooling] = np.empty((len(lengths), vectors_BH.shape[1]), dtype=np.float32)
             found[pooling][batch] = vectors_BH

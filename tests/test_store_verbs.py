@@ -216,6 +216,17 @@ def test_vacuum_spares_the_work_of_an_unfinished_run(store):
     assert not (store / orphan.path).exists()
 
 
+def test_vacuum_deletes_what_a_killed_process_was_writing(store):
+    for beside in ("", ".runs"):
+        folder = store.with_name(f"{store.name}{beside}.staging")
+        folder.mkdir()
+        (folder / "0123.tmp").write_bytes(b"half")
+    assert vacuum(VacuumConfig(location=str(store)))["files"] == 0
+    found = vacuum(VacuumConfig(location=str(store), retention_hours=0))
+    assert (found["files"], found["bytes"]) == (2, 8)
+    assert not list(store.parent.glob("*.staging"))
+
+
 def test_vacuuming_overtakes_no_run(store, tmp_path, embed):
     vacuum(VacuumConfig(location=str(store), retention_hours=0))
     assert open_store(store).version == open_store(store).commits[-1].version == 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from schemas import delta, parts
 from schemas.command import run_job
 from schemas.pins import pins, unpin
 from schemas.store import open_store
+
+_BESIDE = ("", ".quarantine", ".runs", ".pins")
+"""Folders of and beside a store that have a staging folder of their own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,22 +60,29 @@ def vacuum(config: VacuumConfig) -> dict[str, object]:
     keep = sorted({opened.version, *(pin.version for pin in named if pin not in given_up)})
     found = delta.vacuum(config.location, config.retention_hours, keep, dry_run=True)
     _check_unfinished(config, set(found))
-    size = sum(_size(f"{config.location}/{path}") for path in found)
+    staging = [f"{config.location}{one}.staging" for one in _BESIDE]
+    halves = [path for folder in staging for path in half_written(folder, config.retention_hours)]
+    size = sum(_size(path) for path in [*(f"{config.location}/{one}" for one in found), *halves])
     if not config.dry_run:
+        for path in halves:
+            files, inside = parts.filesystem(path)
+            files.delete_file(inside)
         for pin in given_up:
             unpin(config.location, pin)
         for run_id in config.abandon:
             parts.remove_folder(f"{config.location}.staging/{run_id}")
         delta.vacuum(config.location, config.retention_hours, keep, dry_run=False)
         parts.tidy(config.location)
+        for folder in staging:
+            parts.tidy(folder.removesuffix(".staging"))
     return {
         "store": config.location,
         "deleted": not config.dry_run,
-        "files": len(found),
+        "files": len(found) + len(halves),
         "bytes": size,
         "versions_kept": keep,
         "pins_of_missing_students": [dataclasses.asdict(pin) for pin in missing],
-        "listed": sorted(found)[:100],
+        "listed": sorted([*found, *halves])[:100],
     }
 
 
@@ -88,6 +99,18 @@ def unfinished_runs(location: str) -> dict[str, set[str]]:
             record = json.loads(parts.read_bytes(f"{location}.staging/{run_id}/{name}"))
             runs[run_id].add(record["part"]["path"])
     return runs
+
+
+def half_written(staging: str, hours: int) -> list[str]:
+    """Files that a killed process was writing, at least so many hours ago, in a staging folder."""
+    files, folder = parts.filesystem(staging)
+    found = files.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    youngest = time.time() - 3600 * hours
+    return [
+        parts.join(staging, one.base_name)
+        for one in found
+        if one.base_name.endswith(".tmp") and one.mtime.timestamp() <= youngest
+    ]
 
 
 def _check_unfinished(config: VacuumConfig, found: set[str]) -> None:
