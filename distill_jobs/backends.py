@@ -55,7 +55,7 @@ def open_backend(
         folder: of the export.
         card: of the export.
         backend: from `choose`.
-        threads: processor threads; None leaves it to the backend.
+        threads: processor threads; None is 1 for ONNX and torch's own choice for torch.
 
     Raises:
         FileNotFoundError: if its file is not in the folder.
@@ -65,15 +65,19 @@ def open_backend(
         raise FileNotFoundError(f"{folder} has no {path.name}, which backend {backend} needs")
     if backend == "torch":
         return _open_torch(path, card["student_config"], threads)
-    return open_onnx(path, threads)
+    return open_onnx(path, threads or 1)
 
 
-def open_onnx(path: Path, threads: int | None) -> Vectorise:
-    """Load an ONNX file that `distill_jobs.onnx_export` wrote."""
+def open_onnx(path: Path, threads: int = 1) -> Vectorise:
+    """Load an ONNX file that `distill_jobs.onnx_export` wrote.
+
+    A second thread made int8 1.2 to 1.5 times as slow on a busy machine of 2 cores, and float32
+    not faster (2026-11-21): better a second process.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads
     # As in __main__: a thread that waits sleeps, since machines are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from distill_jobs.encoder import SentenceEncoder
+from distill_jobs.encoder import BATCH_SIZE, SentenceEncoder
 from schemas.command import on_terminal, run_job
 from schemas.footer import refuse_extensions
 from schemas.text import clean, sentence_id
@@ -31,12 +31,12 @@ class EncodeConfig:
     """Parquet file to write: sentence_id, text, vector; one row for each input row, in order."""
     field: str = "text"
     """Column of a Parquet input that holds the sentences."""
-    batch_size: int = 64
+    batch_size: int = BATCH_SIZE
     """Sentences encoded together."""
     backend: str = "auto"
     """auto (onnx-int8 where it is as good, else onnx), onnx-int8, onnx or torch."""
     threads: int | None = None
-    """Processor threads; by default the backend's choice."""
+    """Processor threads; by default 1 for ONNX, and torch's choice for torch."""
 
 
 def main(argv: Sequence[str]) -> None:

@@ -163,7 +163,7 @@ class _Nodes:
 
 @torch.inference_mode()
 def _facts(student: Student, path: Path, batches: list[Batch]) -> dict[str, object]:
-    vectorise: Vectorise = open_onnx(path, threads=None)
+    vectorise: Vectorise = open_onnx(path)
     offset_H = student.offset.numpy()
     cosines = []
     for batch in batches:

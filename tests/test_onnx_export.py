@@ -41,7 +41,7 @@ def test_the_graph_gives_torchs_vectors_for_any_number_and_length(tmp_path, kind
     model = student(kind)
     onnx.save(graph(model), tmp_path / "model.onnx")
     ids, weights = batch(np.random.default_rng(rows), rows, longest)
-    found = open_onnx(tmp_path / "model.onnx", threads=1)(ids, weights)
+    found = open_onnx(tmp_path / "model.onnx")(ids, weights)
     np.testing.assert_allclose(found, expected(model, ids, weights), atol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind):
     ids, weights = batch(np.random.default_rng(0))
     write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
     for name in ("model.onnx", "model.int8.onnx"):
-        found = open_onnx(tmp_path / name, threads=1)(ids, weights)
+        found = open_onnx(tmp_path / name)(ids, weights)
         np.testing.assert_array_equal(found[0], model.offset.numpy())
 
 

@@ -162,7 +162,7 @@ def test_a_spoiled_log_gives_an_error_or_an_older_version_and_never_other_rows(
     # What changes nothing that we read: times, the engine's name, what Delta says of the columns.
     assert outcomes["error"] > outcomes["the same"] / 2
     assert outcomes["an older version"] == entry
-    matrix.count(**{f"log_mutations: {name}": n for name, n in outcomes.items()})
+    matrix.count(**{f"mutations of the log: {name}": n for name, n in outcomes.items()})
 
 
 def seen(out: str, version: int | None = None) -> object:

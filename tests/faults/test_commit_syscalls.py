@@ -130,7 +130,7 @@ def test_an_error_of_any_system_call_has_its_exit_code_names_the_path_and_does_n
     # That a folder is there already is asked with mkdir: another answer does not matter then, nor
     # does it when delta-rs cannot remove its temporary file.
     assert outcomes.count("failed") > len(outcomes) / 2
-    matrix.count(**{f"{error}_points": len(outcomes)})
+    matrix.count(**{f"failed_calls_with_{error}": len(outcomes)})
 
 
 def fail_at(scene: Scene, point: Point, folder: Path, error: str) -> str:

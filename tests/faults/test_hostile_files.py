@@ -305,7 +305,7 @@ def test_a_corpus_that_swells_when_it_is_read_takes_little_memory(name, matrix, 
     assert growth(ended.told) < 400, ended.told
     if sentences:
         assert IdfTable.load(tmp_path / "idf").n_docs == sentences
-    matrix.count(mebibytes_grown=growth(ended.told))
+    matrix.count(most_mebibytes_grown=growth(ended.told))
 
 
 def test_a_part_that_swells_when_it_is_read_is_refused(matrix, tmp_path):
@@ -316,7 +316,7 @@ def test_a_part_that_swells_when_it_is_read_is_refused(matrix, tmp_path):
     assert ended.status == 65
     assert "has a row group of 67,108,864 rows: it is no part of ours" in ended.told
     assert growth(ended.told) < 100
-    matrix.count(mebibytes_grown=growth(ended.told))
+    matrix.count(most_mebibytes_grown=growth(ended.told))
 
 
 def test_a_footer_that_claims_a_huge_string_is_refused(matrix, tmp_path):

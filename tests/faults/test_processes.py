@@ -99,7 +99,7 @@ def test_after_kill_9_of_a_beam_worker_the_driver_ends_and_the_same_command_fini
     assert summary_of(again)["parts_kept_from_earlier_try"] == finished >= 1
     assert Job(tmp_path, "teacher", many_shards(tmp_path / "alone")).end().status == 0
     assert result_of(out) == result_of(tmp_path / "alone")
-    matrix.count(seconds_to_the_end_of_the_driver=round(seconds))
+    matrix.count(most_seconds_until_the_driver_ended=round(seconds))
 
 
 def test_a_job_that_is_evicted_at_any_step_ends_in_time_commits_nothing_and_goes_on_later(
