@@ -82,9 +82,12 @@ def open_onnx(path: Path, threads: int = 1) -> Vectorise:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
+    asked = {one.name for one in session.get_inputs()}
+
     def vectorise(ids_BT: Ids, weights_BT: Floats) -> Floats:
         lengths_B = (weights_BT > 0).sum(axis=1, dtype=np.int32)
-        inputs = {"ids": ids_BT, "weights": weights_BT, "lengths": lengths_B}
+        known = {"ids": ids_BT, "weights": weights_BT, "lengths": lengths_B}
+        inputs = {name: known[name] for name in asked}
         vectors_BH: Floats = session.run(["vectors"], inputs)[0]
         return vectors_BH
 

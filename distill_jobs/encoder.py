@@ -1,21 +1,24 @@
 """Serve a student: sentences in, vectors out, with neither Beam nor Ray nor transformers nor torch.
 
-torch is imported only where its backend is asked for. Array letters: N sentences, B of a batch,
+torch is imported only where its backend is asked for, jieba only for students that pool by IDF. Array letters: N sentences, B of a batch,
 T tokens, H the teacher's width.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from distill_jobs.backends import FILES, Vectorise, choose, open_backend
 from distill_jobs.padding import pad_content
+from distill_jobs.tokens import TokenPreparer, load_tokens
 from schemas.fingerprint import file_digest, read_sealed
-from schemas.prepare import Preparer, load_preparer
 from schemas.text import MAX_CHARACTERS, clean
 from schemas.weights import Floats
+
+if TYPE_CHECKING:
+    from schemas.prepare import Preparer
 
 BATCH_SIZE = 32  # int8: 205 to 215 us a sentence from 8 to 32, 256 at 64, 393 at 128 (2026-11-21)
 _SORTED_TOGETHER = 8192  # sentences prepared and sorted by length at a time: bounds the memory
@@ -24,12 +27,15 @@ _SORTED_TOGETHER = 8192  # sentences prepared and sorted by length at a time: bo
 class SentenceEncoder:
     """A finished student, ready to encode."""
 
-    def __init__(self, vectorise: Vectorise, preparer: Preparer, card: dict[str, Any]) -> None:
+    def __init__(
+        self, vectorise: Vectorise, preparer: "Preparer | TokenPreparer", card: dict[str, Any]
+    ) -> None:
         """Hold a student and what prepares its sentences.
 
         Args:
             vectorise: from `distill_jobs.backends`.
-            preparer: the one that its store was made with.
+            preparer: the one that its store was made with, or its tokenizer alone if the student
+                does not pool by IDF.
             card: what is known of it, see `distill_jobs.export`; and the ``backend``.
         """
         self._vectorise = vectorise
@@ -59,7 +65,7 @@ class SentenceEncoder:
         chosen = choose(card, backend)
         vectorise = open_backend(folder, card, chosen, threads)
         served = {"backend": chosen, "file_bytes": (folder / FILES[chosen]).stat().st_size}
-        return cls(vectorise, load_preparer(folder), {**card, **served})
+        return cls(vectorise, _load_preparer(folder, card), {**card, **served})
 
     @property
     def width(self) -> int:
@@ -106,6 +112,15 @@ class SentenceEncoder:
             )
             found[batch] = self._vectorise(ids_BT, weights_BT)
         return found
+
+
+def _load_preparer(folder: Path, card: dict[str, Any]) -> "Preparer | TokenPreparer":
+    if card["student_config"].get("pooling", "idf") != "idf":
+        return load_tokens(folder)
+    # Only here: the other students need no words, hence no dictionary in memory.
+    from schemas.prepare import load_preparer
+
+    return load_preparer(folder)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

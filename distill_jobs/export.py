@@ -3,7 +3,8 @@
 model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
 model.onnx, model.int8.onnx    the same for ONNX Runtime; int8 is a quarter of the size
 config.json         its shape, its card, the digests of the weights
-tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights
+tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights; a student
+                    that does not pool by IDF has no idf.parquet
 README.md           the model card
 """
 
@@ -19,6 +20,7 @@ from distill_jobs import checkpoint
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig, parameters
+from distill_jobs.tokens import TokenPreparer
 from distill_jobs.train import read_run
 from distill_jobs.validation import held_out_batches
 from schemas.code_version import code_version
@@ -96,7 +98,10 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     checkpoint.load_student(path, student)
     weights = folder / "model.safetensors"
     checkpoint.save_tensors(student.state_dict(), weights)
-    preparer.save(folder.absolute())
+    if student.config.pooling == "idf":
+        preparer.save(folder.absolute())
+    else:
+        TokenPreparer(preparer.tokenizer_json, preparer.max_tokens).save(folder)
     backends = write_onnx(student.eval(), folder, _held_out(run, store))
     state = checkpoint.read_state(path)
     about = {
@@ -189,10 +194,21 @@ encoder = SentenceEncoder.load("this folder")
 vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
 ```
 
-The tokenizer, the IDF table ({card["idf_words"]:,} words of {card["idf_sentences"]:,} sentences)
-and the segmenter settings are in the folder. Sentences longer than the teacher's limit are cut. The
+{_needs(card)} Sentences longer than the teacher's limit are cut. The
 vectors carry whatever bias the corpus and the teacher have.
 """
+
+
+def _needs(card: Mapping[str, Any]) -> str:
+    """What the student needs beside its weights, for the model card."""
+    pooling = card["student_config"].get("pooling", "idf")
+    if pooling != "idf":
+        return f"It pools by {pooling} weights: it needs its tokenizer, and no words."
+    words, sentences = card["idf_words"], card["idf_sentences"]
+    return (
+        f"The tokenizer, the IDF table ({words:,} words of {sentences:,} sentences)\n"
+        "and the segmenter settings are in the folder."
+    )
 
 
 def _write_text(path: Path, text: str) -> None:

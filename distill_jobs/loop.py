@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill_jobs import checkpoint
 from distill_jobs.checkpoint import State
-from distill_jobs.objectives import Objective, read_objective
+from distill_jobs.objectives import Objective, divergence, read_objective
 from distill_jobs.reader import Batch, Plan, batches, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig
 from distill_jobs.validation import held_out_batches, validate
@@ -156,13 +156,13 @@ def _step(
 ) -> torch.Tensor:
     """Gradients of one batch, averaged over all its sentences wherever they are."""
     device = student.offset.device
+    weights_BT = batch.weights_BT.to(device, non_blocking=True)
     with _autocast(device, precision):
-        out_BH = wrapped(
-            batch.ids_BT.to(device, non_blocking=True),
-            batch.weights_BT.to(device, non_blocking=True),
-        )
+        out_BH, pooling_BT = wrapped(batch.ids_BT.to(device, non_blocking=True), weights_BT)
     target_BH = student.standardise(batch.teacher_BH.to(device, non_blocking=True))
     loss = objective(out_BH.float(), target_BH)
+    if student.config.pooling == "learned":
+        loss = loss + divergence(pooling_BT, weights_BT)
     # Workers average their gradients; this share makes the average one over sentences.
     share = batch.rows * _place()[1] / batch.global_rows
     student.zero_grad(set_to_none=True)

@@ -1,14 +1,16 @@
 """A trained student -> ONNX files, float32 and int8, that any ONNX runtime turns into vectors.
 
-    ids, weights [B, T], lengths [B] -> gather -> LSTM, both ways -> pooling -> scale, offset
-        -> vectors [B, H] in the teacher's space
+    ids, weights [B, T], lengths [B] -> gather -> LSTM, both ways -> pooling -> projection
+        -> scale, offset -> vectors [B, H] in the teacher's space
+
+A student that does not pool by IDF has no input ``weights``: its graph makes them.
 
 The graph is written node by node: torch's exporter would fix T, and needs the packed LSTM.
 Array letters: B sentences, T tokens, E embedding size, S states of a token, H the teacher's width,
 D directions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,12 @@ from onnxruntime.quantization import quantize_dynamic
 
 from distill_jobs.backends import FILES, Vectorise, open_onnx
 from distill_jobs.reader import Batch
-from distill_jobs.student import Student
+from distill_jobs.student import TINY, Student
 from schemas.fingerprint import file_digest
 from schemas.weights import Floats
 
 _OPSET, _IR = 17, 9  # read by every ONNX Runtime since 1.14, of February 2023
+_INT64, _FLOAT = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
 _DIRECTIONS = ("forwards", "backwards")
 
 
@@ -45,9 +48,11 @@ def write_onnx(
     """
     exact, small = (folder / FILES[name] for name in ("onnx", "onnx-int8"))
     onnx.save(graph(student), exact)
-    # int8 for the embedding and the LSTM, a scale for each row of the LSTM's weights; the few
-    # other numbers stay. What is multiplied by the weights is rounded batch by batch.
-    quantize_dynamic(exact, small, per_channel=True, op_types_to_quantize=["Gather", "LSTM"])
+    # int8 for the embedding, the LSTM and the projection; the few other numbers stay. What is
+    # multiplied by the weights is rounded batch by batch.
+    quantize_dynamic(
+        exact, small, per_channel=True, op_types_to_quantize=["Gather", "LSTM", "MatMul"]
+    )
     found = {name: _facts(student, folder / FILES[name], batches) for name in ("onnx", "onnx-int8")}
     assert float(str(found["onnx"]["least_cosine"])) > 1 - 1e-5, found
     return found
@@ -64,11 +69,16 @@ def graph(student: Student) -> onnx.ModelProto:
         states_TDBS = nodes.add("Unsqueeze", states_TBE, nodes.constant("axis_1", _ints(1)))
     else:
         states_TDBS = _lstm(nodes, tensors, states_TBE)
-    pooled_BS = _pool(nodes, states_TDBS)
-    scaled_BH = nodes.add("Mul", pooled_BS, nodes.constant("scale", tensors["scale"]))
+    given = student.config.pooling == "idf"
+    weights_TDBS = _given(nodes) if given else _own_weights(nodes, tensors, states_TDBS)
+    vectors = _pool(nodes, states_TDBS, weights_TDBS)
+    if student.projection is not None:
+        projection = nodes.constant("projection", tensors["projection.weight"].T)
+        vectors = nodes.add("MatMul", vectors, projection)
+    scaled_BH = nodes.add("Mul", vectors, nodes.constant("scale", tensors["scale"]))
     offset_H = nodes.constant("offset", tensors["offset"])
     nodes.add("Add", scaled_BH, offset_H, name="vectors")
-    return nodes.model(student.config.width)
+    return nodes.model(student.config.width, ("ids", "weights") if given else ("ids",))
 
 
 def _lstm(nodes: "_Nodes", tensors: Mapping[str, Floats], embedded_TBE: str) -> str:
@@ -102,14 +112,43 @@ def _gates(stacked: Floats) -> Floats:
     return np.concatenate([i, o, f, c])
 
 
-def _pool(nodes: "_Nodes", states_TDBS: str) -> str:
+def _given(nodes: "_Nodes") -> str:
+    """The weights that come with the tokens, [T, 1, B, 1]."""
+    weights_TB = nodes.add("Transpose", "weights", perm=[1, 0])
+    return nodes.add("Unsqueeze", weights_TB, nodes.constant("axes_1_3", _ints(1, 3)))
+
+
+def _own_weights(nodes: "_Nodes", tensors: Mapping[str, Floats], states_TDBS: str) -> str:
+    """Weights [T, 1, B, 1] that need no words: equal, or from the states."""
+    zero, one = nodes.constant("zero", np.array(0)), nodes.constant("step", np.array(1))
+    tokens = nodes.add("Gather", nodes.add("Shape", "ids"), one)
+    position_T = nodes.add("Range", zero, tokens, one)
+    position_T111 = nodes.add("Unsqueeze", position_T, nodes.constant("axes_1_2_3", _ints(1, 2, 3)))
+    wide_B = nodes.add("Cast", "lengths", to=_INT64)
+    lengths_B1 = nodes.add("Unsqueeze", wide_B, nodes.constant("axis_last", _ints(1)))
+    raw = nodes.add("Cast", nodes.add("Less", position_T111, lengths_B1), to=_FLOAT)
+    if "weigher.weight" in tensors:
+        of_states = tensors["weigher.weight"].reshape(_directions(tensors), 1, -1)
+        product = nodes.add("Mul", states_TDBS, nodes.constant("weigher", of_states))
+        axes = nodes.constant("axes_states", _ints(1, 3))
+        summed = nodes.add("ReduceSum", product, axes, keepdims=1)
+        biased = nodes.add("Add", summed, nodes.constant("weigher_bias", tensors["weigher.bias"]))
+        raw = nodes.add("Mul", raw, nodes.add("Softplus", biased))
+    total = nodes.add("ReduceSum", raw, nodes.constant("axis_tokens", _ints(0)), keepdims=1)
+    tiny = nodes.constant("tiny", np.array(TINY, np.float32))
+    return nodes.add("Div", raw, nodes.add("Max", total, tiny))
+
+
+def _directions(tensors: Mapping[str, Floats]) -> int:
+    return 2 if "encoder.forwards.weight_hh_l0" in tensors else 1
+
+
+def _pool(nodes: "_Nodes", states_TDBS: str, weights_TDBS: str) -> str:
     """Weighted sums [B, D * S].
 
     As a product and a sum over T: as a matrix product, with the transposition it needs, the whole
     graph took 1.2 to 1.5 times as long (2026-11-21).
     """
-    weights_TB = nodes.add("Transpose", "weights", perm=[1, 0])
-    weights_TDBS = nodes.add("Unsqueeze", weights_TB, nodes.constant("axes_1_3", _ints(1, 3)))
     weighted_TDBS = nodes.add("Mul", states_TDBS, weights_TDBS)
     axis = nodes.constant("axis_0", _ints(0))
     summed_DBS = nodes.add("ReduceSum", weighted_TDBS, axis, keepdims=0)
@@ -135,18 +174,15 @@ class _Nodes:
         self._nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
-    def model(self, width: int) -> onnx.ModelProto:
+    def model(self, width: int, inputs: Sequence[str]) -> onnx.ModelProto:
         """The graph that ends in ``vectors``, checked."""
-        floats, shape = onnx.TensorProto.FLOAT, ["B", "T"]
+        types = {"ids": _INT64, "weights": _FLOAT}
+        padded = [helper.make_tensor_value_info(one, types[one], ["B", "T"]) for one in inputs]
         drawn = helper.make_graph(
             self._nodes,
             "student",
-            [
-                helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, shape),
-                helper.make_tensor_value_info("weights", floats, shape),
-                helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"]),
-            ],
-            [helper.make_tensor_value_info("vectors", floats, ["B", width])],
+            [*padded, helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"])],
+            [helper.make_tensor_value_info("vectors", _FLOAT, ["B", width])],
             list(self._constants.values()),
         )
         found = helper.make_model(

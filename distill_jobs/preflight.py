@@ -12,7 +12,7 @@ import torch
 from distill_jobs import checkpoint
 from distill_jobs.loop import Run, new_student
 from distill_jobs.reader import Group, hold_out, read_group, row_groups
-from distill_jobs.student import StudentConfig, parameters
+from distill_jobs.student import StudentConfig, parameters, preset
 from schemas.fingerprint import check_same
 from schemas.store import Store, open_store
 from schemas.vectors import Decoder, open_decoder
@@ -48,11 +48,12 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
     check_column(store, config.pooling)
     training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
     offset, scale = standard(training, open_decoder(store, config.pooling))
-    shape = StudentConfig(
-        kind=config.student,
+    shape = preset(
+        config.student,
         vocabulary=int(store.fingerprint["vocabulary"]),
         width=len(offset),
         embedding=config.embedding,
+        pooling=config.student_pooling,
     )
     run = Run(
         store=config.store if "://" in config.store else os.path.abspath(config.store),
@@ -141,7 +142,8 @@ def _warm_start(folder: Path | None, shape: StudentConfig) -> str | None:
     if path is None:
         raise ValueError(f"{folder} has no sound checkpoint to start from")
     theirs = json.loads((folder / "run.json").read_text(encoding="utf-8"))["student"]
-    check_same(_named(theirs), _named(vars(shape)), of=f"the student in {folder}")
+    begun = StudentConfig(**theirs)  # what an older run does not name has its default
+    check_same(_named(vars(begun)), _named(vars(shape)), of=f"the student in {folder}")
     return os.path.abspath(path)
 
 

@@ -17,6 +17,7 @@ from distill_jobs import checkpoint
 from distill_jobs.loop import Run, train
 from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
+from distill_jobs.student import StudentConfig
 from schemas.command import run_job
 from schemas.fingerprint import check_same
 from schemas.pins import pin
@@ -34,9 +35,11 @@ class TrainConfig:
     store_version: int | None = None
     """Version of the store; by default the newest when the training begins."""
     student: str = "bilstm"
-    """bilstm (LTD-BERT's), or static (no context)."""
-    embedding: int = 128
-    """Size of the bilstm's token embeddings."""
+    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small, or static (no context)."""
+    embedding: int | None = None
+    """Size of the bilstm's token embeddings; by default 128, in bilstm-22m 180."""
+    student_pooling: str = "idf"
+    """idf, or without segmentation when serving: mean, learned."""
     pooling: str = "idf"
     """Which of the store's vectors to learn."""
     objective: str = "mse"
@@ -190,6 +193,8 @@ def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None) -> None:
         aside.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
         os.replace(aside, folder / "run.json")
         return
+    # What an older run does not name has its default.
+    begun = {**begun, "student": dataclasses.asdict(StudentConfig(**begun["student"]))}
     # Offset and scale follow from the store; printing them would bury what differs.
     derived = ("offset", "scale", "folder")
     pairs = [

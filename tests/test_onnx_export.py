@@ -8,12 +8,12 @@ import torch
 from distill_jobs.backends import open_onnx
 from distill_jobs.onnx_export import graph, write_onnx
 from distill_jobs.reader import Batch
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student, preset
 
 
 def student(kind="bilstm", vocabulary=50, width=16, **shape):
     torch.manual_seed(0)
-    made = Student(StudentConfig(kind=kind, vocabulary=vocabulary, width=width, **shape))
+    made = Student(preset(kind, vocabulary=vocabulary, width=width, **shape))
     made.offset.normal_()
     made.scale.fill_(2.0)
     return made.eval()
@@ -35,19 +35,23 @@ def expected(model, ids, weights):
         return model.vectors(torch.from_numpy(ids), torch.from_numpy(weights)).numpy()
 
 
-@pytest.mark.parametrize("kind", ["bilstm", "static"])
+@pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
+@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
 @pytest.mark.parametrize(("rows", "longest"), [(2, 1), (6, 9), (65, 40)])
-def test_the_graph_gives_torchs_vectors_for_any_number_and_length(tmp_path, kind, rows, longest):
-    model = student(kind)
+def test_the_graph_gives_torchs_vectors_for_any_number_and_length(
+    tmp_path, kind, pooling, rows, longest
+):
+    model = student(kind, pooling=pooling)
     onnx.save(graph(model), tmp_path / "model.onnx")
     ids, weights = batch(np.random.default_rng(rows), rows, longest)
     found = open_onnx(tmp_path / "model.onnx")(ids, weights)
     np.testing.assert_allclose(found, expected(model, ids, weights), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bilstm", "static"])
-def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind):
-    model = student(kind)
+@pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
+@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind, pooling):
+    model = student(kind, pooling=pooling)
     ids, weights = batch(np.random.default_rng(0))
     write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
     for name in ("model.onnx", "model.int8.onnx"):
@@ -69,6 +73,11 @@ def test_the_files_for_a_teacher_of_bert_bases_shape(tmp_path, kind, megabytes):
         assert found[name]["file_bytes"] <= most * 1e6
         assert found[name]["file_bytes"] > 0.9 * most * 1e6
     assert found["onnx-int8"]["cosine"] > 0.999
+
+
+def test_a_student_that_weighs_its_tokens_itself_is_not_asked_for_weights():
+    asked = {one.name for one in graph(student(pooling="learned")).graph.input}
+    assert asked == {"ids", "lengths"}
 
 
 def test_the_same_student_gives_the_same_bytes(tmp_path):

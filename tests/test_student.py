@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from distill_jobs.student import BiLstm, Student, StudentConfig, parameters
+from distill_jobs.student import BiLstm, Student, StudentConfig, parameters, preset
+from schemas.weights import weighted_pool
 
 CONFIG = StudentConfig(kind="bilstm", vocabulary=50, width=16, embedding=8)
 
 
-def student(kind="bilstm"):
+def student(kind="bilstm", pooling="idf"):
     torch.manual_seed(0)
-    made = Student(StudentConfig(kind=kind, vocabulary=50, width=16, embedding=8))
+    made = Student(preset(kind, vocabulary=50, width=16, embedding=8, pooling=pooling))
     made.offset.normal_()
     made.scale.fill_(2.0)
     return made.eval()
@@ -26,9 +27,10 @@ def batch(*rows):
     return ids, weights
 
 
-@pytest.mark.parametrize("kind", ["bilstm", "static"])
-def test_padding_and_neighbours_change_no_vector(kind):
-    model = student(kind)
+@pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
+@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+def test_padding_and_neighbours_change_no_vector(kind, pooling):
+    model = student(kind, pooling)
     alone = model.vectors(*batch([5, 6, 7]))
     beside = model.vectors(*batch([9, 8, 7, 6, 5, 4], [5, 6, 7], [1]))
     torch.testing.assert_close(beside[1:2], alone, atol=1e-6, rtol=1e-5)
@@ -74,8 +76,10 @@ def test_the_two_way_lstm_equals_torchs_bidirectional_one_on_packed_sentences():
     torch.testing.assert_close(ours(ids, lengths) * real, expected * real, atol=1e-6, rtol=1e-5)
 
 
-def test_a_sentence_without_tokens_gets_the_mean_vector():
-    model = student()
+@pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
+@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+def test_a_sentence_without_tokens_gets_the_mean_vector(kind, pooling):
+    model = student(kind, pooling)
     found = model.vectors(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1))
     torch.testing.assert_close(found[0], model.offset)
 
@@ -83,18 +87,54 @@ def test_a_sentence_without_tokens_gets_the_mean_vector():
 def test_standardising_undoes_the_way_into_the_teachers_space():
     model = student()
     ids, weights = batch([5, 6, 7], [1])
-    torch.testing.assert_close(model.standardise(model.vectors(ids, weights)), model(ids, weights))
+    found = model.standardise(model.vectors(ids, weights))
+    torch.testing.assert_close(found, model(ids, weights)[0])
 
 
-def test_the_published_size_of_ltd_bert():
-    # 21,128 tokens x 180 and two LSTMs of 384: 5.5 million numbers, 22 MB.
-    config = StudentConfig(kind="bilstm", vocabulary=21_128, width=768, embedding=180)
-    assert parameters(BiLstm(config)) * 4 / 1e6 == pytest.approx(22, abs=0.5)
+@pytest.mark.parametrize(
+    ("kind", "megabytes"),
+    # 22m is the published size of LTD-BERT: 21,128 tokens x 180 and two LSTMs of 384.
+    [("bilstm", 17.1), ("bilstm-22m", 22.2), ("bilstm-small", 14.0), ("static", 64.9)],
+)
+def test_the_sizes_for_a_teacher_of_bert_bases_shape(kind, megabytes):
+    model = Student(preset(kind, vocabulary=21_128, width=768))
+    assert parameters(model) * 4 / 1e6 == pytest.approx(megabytes, abs=0.05)
+
+
+def test_projecting_after_pooling_is_projecting_every_state_when_the_weights_sum_to_1():
+    model = student("bilstm-small")
+    ids, weights = batch([5, 6, 7], [1, 2])
+    states = model.encoder(ids, (weights > 0).sum(dim=1))
+    before = weighted_pool(model.projection(states), weights)
+    torch.testing.assert_close(model(ids, weights)[0], before, atol=1e-6, rtol=1e-5)
+
+
+def test_mean_pooling_gives_each_token_the_same_weight_whatever_its_idf():
+    ids, _ = batch([5, 6, 7, 8], [1, 2])
+    idf = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.9, 0.1, 0.0, 0.0]])
+    found, weights = student(pooling="mean")(ids, idf)
+    assert weights.tolist() == [[0.25] * 4, [0.5, 0.5, 0.0, 0.0]]
+    equal = torch.tensor([[0.25] * 4, [0.5, 0.5, 0.0, 0.0]])
+    torch.testing.assert_close(found, student(pooling="idf")(ids, equal)[0])
+
+
+def test_learned_weights_are_positive_sum_to_1_and_do_not_see_the_idf():
+    model = student(pooling="learned")
+    ids, weights = batch([5, 6, 7, 8], [1, 2])
+    learned = model(ids, weights)[1]
+    assert (learned[weights > 0] > 0).all()
+    assert (learned[weights == 0] == 0).all()
+    torch.testing.assert_close(learned.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(model(ids, (weights > 0).float())[1], learned)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [({"kind": "gru"}, "bilstm, static, got 'gru'"), ({"width": 15}, "even, got 15")],
+    [
+        ({"pooling": "max"}, "idf, mean, learned, got 'max'"),
+        ({"kind": "gru"}, "bilstm-22m, static, got 'gru'"),
+        ({"width": 15}, "even, got 15"),
+    ],
 )
 def test_a_shape_that_cannot_be_built_is_refused(change, complaint):
     with pytest.raises(ValueError, match=complaint):

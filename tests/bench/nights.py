@@ -146,7 +146,7 @@ def draw(nights: list[dict[str, Any]], once: float, path: Path) -> None:
         top.bar(days, heights, bottom=base, label=label, color=colour)
         base = [low + high for low, high in zip(base, heights, strict=True)]
     top.set_ylabel("titles")
-    top.legend(loc="lower right", ncols=3, fontsize=8, framealpha=0.9)
+    top.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8, frameon=False)
     spent, total = [], 0.0
     for night in nights:
         total += float(night["teacher_seconds"])
@@ -156,7 +156,7 @@ def draw(nights: list[dict[str, Any]], once: float, path: Path) -> None:
     bottom.set_ylabel("seconds so far")
     bottom.set_xlabel(f"day of {nights[0]['date'][:7]}")
     bottom.set_ylim(bottom=0)
-    bottom.legend(loc="upper left", fontsize=8)
+    bottom.legend(loc="lower right", fontsize=8, frameon=False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
