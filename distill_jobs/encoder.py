@@ -1,7 +1,7 @@
 """Serve a student: sentences in, vectors out, with neither Beam nor Ray nor transformers nor torch.
 
-torch is imported only where its backend is asked for, jieba only for students that pool by IDF. Array letters: N sentences, B of a batch,
-T tokens, H the teacher's width.
+torch is imported only where its backend is asked for, jieba only for students that pool by IDF.
+Array letters: N sentences, B of a batch, T tokens, H the teacher's width.
 """
 
 from collections.abc import Sequence

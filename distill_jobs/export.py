@@ -1,10 +1,11 @@
 """Job: finished training -> a folder that serves by itself.
 
 model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
-model.onnx, model.int8.onnx    the same for ONNX Runtime; int8 is a quarter of the size
+model.onnx          the same for ONNX Runtime
+model.int8.onnx     a quarter of the size
 config.json         its shape, its card, the digests of the weights
-tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights; a student
-                    that does not pool by IDF has no idf.parquet
+tokenizer.json, idf.parquet, preparer.json   what turns a sentence into tokens and weights;
+                    a student that does not pool by IDF has no idf.parquet
 README.md           the model card
 """
 

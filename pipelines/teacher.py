@@ -112,6 +112,45 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     options = beam_options(config.runner_options)
     tools = load_tools(config)
     inputs = plan_ranges(config.corpus, config.fields)
+    if config.plan:
+        return plan.estimate(inputs, tools.preparer(), tools.load_teacher(), config, tools.dtype)
+    target = aim(config, tools, inputs)
+    done = store.committed(config.out, target.run_id)
+    already_done = done is not None
+    if done is None:
+        parts.check_writable(config.out)
+        tools.preparer().save(preparer_folder(config.out, target.fingerprint))
+        done = _embed(config, inputs, tools, target, options)
+    # Also after a run that was killed between its commit and this.
+    parts.remove_folder(target.staging)
+    beside = preparer_folder(config.out, target.fingerprint)
+    for location in (config.out, f"{config.out}.quarantine", beside):
+        parts.tidy(location)
+    place = {"store": redact(config.out), "version": done.version}
+    return {**done.summary, **place, "already_done": already_done}
+
+
+def _embed(
+    config: TeacherConfig, inputs: Inputs, tools: Tools, target: Target, options: PipelineOptions
+) -> Commit:
+    """Run the pipeline, recorded and watched; returns its commit."""
+    read = {config.idf: tools.idf_version}
+    with recorded("teacher", config.out, target.run_id, inputs.files, read) as recording:
+        with Progress(target.staging, "sentences"):
+            pipeline = build(config, inputs, tools, target, options)
+            metrics = run_once(pipeline, config.out, target.run_id)
+        done = recording.committed = store.committed(config.out, target.run_id)
+    assert done is not None
+    write_gauges("teacher", config.out, done, metrics)
+    return done
+
+
+def aim(config: TeacherConfig, tools: Tools, inputs: Inputs) -> Target:
+    """What the run writes, on top of which version, and under which id.
+
+    Raises:
+        ValueError: if the store was made under other conditions, naming the part that differs.
+    """
     fingerprint = {
         **tools.preparer().fingerprint,
         "teacher": tools.files.digest,
@@ -120,8 +159,6 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
         "vector_dtype": config.vector_dtype,
         "keep_text": str(config.keep_text),
     }
-    if config.plan:
-        return plan.estimate(inputs, tools.preparer(), tools.load_teacher(), config, tools.dtype)
     fingerprint |= projected(config, tools, inputs, fingerprint)
     base = None
     identity = [fingerprint, inputs.identity, config.fields, config.date, config.limit]
@@ -134,14 +171,7 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     if config.limit is not None:
         # A limited run goes on where the last one stopped, so each one is another run.
         run_id = digest([run_id, base])
-    done = store.committed(config.out, run_id)
-    if done is not None:
-        # A run that was killed right after its commit has not tidied up.
-        parts.remove_folder(f"{config.out}.staging/{run_id}")
-        parts.tidy(config.out)
-        return _told(config, done, already_done=True)
-    parts.check_writable(config.out)
-    target = Target(
+    return Target(
         location=config.out,
         run_id=run_id,
         date=config.date,
@@ -151,26 +181,6 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
         vector_dtype=config.vector_dtype,
         keep_text=config.keep_text,
     )
-    preparer = preparer_folder(config.out, fingerprint)
-    tools.preparer().save(preparer)
-    read = {config.idf: tools.idf_version}
-    with recorded("teacher", config.out, run_id, inputs.files, read) as recording:
-        with Progress(target.staging, "sentences"):
-            pipeline = build(config, inputs, tools, target, options)
-            metrics = run_once(pipeline, config.out, run_id)
-        done = recording.committed = store.committed(config.out, run_id)
-    assert done is not None
-    write_gauges("teacher", config.out, done, metrics)
-    parts.remove_folder(target.staging)
-    for location in (config.out, f"{config.out}.quarantine", preparer):
-        parts.tidy(location)
-    return _told(config, done, already_done=False)
-
-
-def _told(config: TeacherConfig, done: Commit, *, already_done: bool) -> dict[str, object]:
-    """The summary of a run as it is printed."""
-    place = {"store": redact(config.out), "version": done.version}
-    return {**done.summary, **place, "already_done": already_done}
 
 
 def load_tools(config: TeacherConfig) -> Tools:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from pyarrow import fs
 
 from schemas.footer import refuse_extensions
 
+_TRIES = 10
 ROW_GROUP = 2048  # rows; the unit in which training shuffles and seeks
 LARGEST_ROW_GROUP = 1 << 20  # 1 MB of Parquet can hold 200 million rows, and 1.6 GB when it is read
 
@@ -106,11 +108,11 @@ def write_bytes(content: bytes | pa.Buffer, root: str | Path, path: str) -> None
             stream.write(content)
         return
     staging = Path(folder if ".staging/" in folder else f"{folder}.staging")
-    for needed in (staging, Path(target).parent):
-        _make_folder(needed)
-    temporary = staging / f"{uuid.uuid4().hex}.tmp"
+    _make_folder(Path(target).parent)
+    opened = _open_aside(staging)
+    temporary = Path(opened.name)
     try:
-        with temporary.open("wb") as file:
+        with opened as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -176,6 +178,18 @@ def exists(location: str | Path) -> bool:
     return bool(files.get_file_info(path).type != fs.FileType.NotFound)
 
 
+def _open_aside(staging: Path) -> BinaryIO:
+    """Begin a file in a staging folder, which other runs tidy away for as long as it is empty."""
+    for attempt in range(_TRIES):
+        _make_folder(staging)
+        try:
+            return (staging / f"{uuid.uuid4().hex}.tmp").open("wb")
+        except FileNotFoundError:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
 def _make_folder(folder: Path) -> None:
     """Create a folder with its parents, so that it survives a power cut."""
     if not folder.is_dir():
@@ -218,10 +232,8 @@ def check_writable(location: str | Path) -> None:
     folder = Path(f"{os.path.abspath(location)}.staging")
     if Path(location).is_file():
         raise FileExistsError(f"{location} is a file; a table needs a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / f"{uuid.uuid4().hex}.tmp"
-    probe.write_bytes(b"")
-    probe.unlink()
+    with _open_aside(folder) as probe:
+        Path(probe.name).unlink()
 
 
 def tidy(location: str | Path) -> None:

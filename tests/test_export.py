@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from distill_jobs import backends, checkpoint
@@ -142,6 +143,65 @@ def test_a_text_with_nothing_to_read_gets_the_mean_vector(exported, text, backen
 @pytest.mark.parametrize("text", ["😀", "北" * 5000, "\ud800坏", "ҳ ي 한", "a\x00b", "[CLS]"])
 def test_odd_text_gets_a_finite_vector(encoder, text):
     assert np.isfinite(encoder.encode([text])).all()
+
+
+@pytest.fixture(scope="module", params=["mean", "learned"])
+def wordless(small_store, tmp_path_factory, request):
+    """The export of a student that needs no words."""
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = {"epochs": 4, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
+    settings |= {"embedding": 8, "student_pooling": request.param}
+    distil(TrainConfig(store=str(small_store), out=folder / "training", **settings))
+    export(ExportConfig(training=folder / "training", out=folder / "student"))
+    return folder / "student"
+
+
+def test_a_student_that_needs_no_words_has_no_idf_table_and_loads_no_segmenter(wordless):
+    assert not (wordless / "idf.parquet").exists()
+    script = f"""
+import sys
+for name in ("jieba", "rjieba", "torch"):
+    sys.modules[name] = None
+from distill_jobs.encoder import SentenceEncoder
+print(SentenceEncoder.load({str(wordless)!r}).encode(["今天北京天气怎么样？"]).shape)
+"""
+    root = Path(__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=False
+    )
+    assert run.stdout == "(1, 16)\n", run.stderr
+
+
+def test_a_student_that_needs_no_words_gives_the_vectors_of_training(wordless, small_store):
+    run = json.loads((wordless / "config.json").read_text())
+    student = Student(StudentConfig(**run["student_config"])).eval()
+    student.load_state_dict(safetensors.torch.load_file(wordless / "model.safetensors"))
+    group = row_groups(open_store(small_store))[0]
+    table = read_group(group, ["text", "token_ids", "weights", "vector_idf"])
+    batch = to_batch(table, Decoder("idf", ("vector_idf",)), table.num_rows)
+    with torch.inference_mode():
+        expected = student.vectors(batch.ids_BT, batch.weights_BT).numpy()
+    for backend in ("torch", "onnx"):
+        found = SentenceEncoder.load(wordless, backend).encode(table["text"].to_pylist())
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["", "北" * 5000, "\ud800坏", "a\x00b", "[CLS]"])
+def test_a_student_that_needs_no_words_takes_odd_text(wordless, text):
+    found = SentenceEncoder.load(wordless).encode([text])
+    assert found.shape == (1, 16)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "preparer.json", "model.int8.onnx"])
+def test_a_changed_byte_in_an_export_without_words_is_noticed(wordless, tmp_path, name):
+    spoilt = tmp_path / "student"
+    shutil.copytree(wordless, spoilt)
+    content = bytearray((spoilt / name).read_bytes())
+    content[len(content) * 2 // 3] ^= 1
+    (spoilt / name).write_bytes(content)
+    with pytest.raises((ValueError, OSError)):
+        SentenceEncoder.load(spoilt)
 
 
 def test_no_sentences_give_no_vectors(encoder):

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     },
     "distill_jobs": {
         *("schemas", "ray", "torch", "safetensors", "numpy", "pyarrow", "scipy", "sklearn"),
-        *("threadpoolctl", "onnx", "onnxruntime"),
+        *("threadpoolctl", "tokenizers", "onnx", "onnxruntime"),
         *("matplotlib", "jinja2", "tensorboardX", "tqdm", "tyro"),
     },
 }

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import rel_entr
 
-from distill_jobs.objectives import OBJECTIVES, cosine, mse, read_objective, relational
+from distill_jobs.objectives import (
+    OBJECTIVES,
+    cosine,
+    divergence,
+    mse,
+    read_objective,
+    relational,
+)
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = (torch.tensor(RNG.normal(size=(6, 4)), dtype=torch.float32) for _ in range(2))
@@ -69,3 +77,20 @@ def test_a_weighted_sum_adds_up():
 def test_a_wrong_objective_is_refused(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         read_objective(text)
+
+
+def test_divergence_of_weights_is_scipys_relative_entropy():
+    found, wanted = RNG.dirichlet(np.ones(5), size=7), RNG.dirichlet(np.ones(5), size=7)
+    expected = rel_entr(wanted, found).sum(axis=1).mean()
+    assert float(divergence(torch.tensor(found), torch.tensor(wanted))) == pytest.approx(expected)
+    assert float(divergence(torch.tensor(wanted), torch.tensor(wanted))) == 0
+
+
+def test_padding_and_empty_sentences_add_nothing_to_the_divergence_nor_to_its_gradient():
+    wanted = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]])
+    found = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
+    loss = divergence(found, wanted)
+    loss.backward()
+    assert float(loss) == 0
+    assert torch.isfinite(found.grad).all()
+    assert (found.grad[wanted == 0] == 0).all()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill_jobs.student import BiLstm, Student, StudentConfig, parameters, preset
+from distill_jobs.student import Student, StudentConfig, parameters, preset
 from schemas.weights import weighted_pool
 
 CONFIG = StudentConfig(kind="bilstm", vocabulary=50, width=16, embedding=8)

@@ -5,10 +5,14 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from distill_jobs import checkpoint, loop
+from distill_jobs.objectives import divergence
 from distill_jobs.preflight import preflight
+from distill_jobs.reader import hold_out, row_groups
 from distill_jobs.train import TrainConfig, distil
+from distill_jobs.validation import held_out_batches
 from schemas import parts, store, tables
 from tests.vector_store import make_store
 
@@ -128,6 +132,45 @@ def test_a_warm_start_from_another_shape_is_refused(vectors, finished, tmp_path)
     out, _ = finished
     with pytest.raises(ValueError, match=r"embedding is '8', wanted '4'"):
         distil(config(vectors, tmp_path / "warm", embedding=4, warm_start=out))
+
+
+@pytest.mark.parametrize("student", ["bilstm", "bilstm-small", "static"])
+@pytest.mark.parametrize("student_pooling", ["mean", "learned"])
+def test_every_student_learns_with_weights_of_its_own(vectors, tmp_path, student, student_pooling):
+    change = {"student": student, "student_pooling": student_pooling, "epochs": 15}
+    assert distil(config(vectors, tmp_path / "t", **change))["spearman"] > 0.2
+
+
+def test_learned_weights_become_the_idf_weights(small_store, tmp_path):
+    vectors = str(small_store)
+    run, _ = preflight(config(vectors, tmp_path / "run", student_pooling="learned"))
+    _, held = hold_out(row_groups(store.open_store(vectors)), 60, 0)
+    batch = held_out_batches(held, run.decoder())[0]
+    student = loop.new_student(run)
+
+    @torch.no_grad()
+    def distance():
+        return float(divergence(student(batch.ids_BT, batch.weights_BT)[1], batch.weights_BT))
+
+    before = distance()
+    distil(config(vectors, tmp_path / "training", student_pooling="learned", epochs=20))
+    path, _ = checkpoint.newest(tmp_path / "training" / "checkpoints")
+    checkpoint.load_student(path, student)
+    assert distance() < 0.3 * before
+
+
+def test_a_training_from_before_there_were_poolings_is_taken_up_and_warms_another(
+    vectors, finished, tmp_path
+):
+    out, summary = finished
+    shutil.copytree(out, tmp_path / "old")
+    run = json.loads((tmp_path / "old" / "run.json").read_text())
+    for name in ("pooling", "hidden"):
+        del run["student"][name]
+    (tmp_path / "old" / "run.json").write_text(json.dumps(run))
+    assert distil(config(vectors, tmp_path / "old"))["already_done"]
+    warm = config(vectors, tmp_path / "warm", epochs=1, warm_start=tmp_path / "old")
+    assert distil(warm)["unexplained"] == pytest.approx(summary["unexplained"], abs=0.1)
 
 
 @pytest.mark.parametrize("student", ["bilstm", "static"])

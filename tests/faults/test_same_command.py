@@ -99,6 +99,25 @@ def test_of_three_triggers_at_once_one_commits_and_nobody_fails(job, job_flags, 
     matrix.count(triggers=3)
 
 
+def test_a_staging_folder_that_another_run_tidies_away_is_made_again(matrix, monkeypatch, tmp_path):
+    matrix.rows(29)
+    made = []
+    make = parts._make_folder
+
+    def make_and_lose(folder: Path) -> None:
+        make(folder)
+        made.append(folder)
+        if folder.suffix == ".staging" and len(made) < 4:
+            parts.tidy(tmp_path / "table")
+
+    monkeypatch.setattr(parts, "_make_folder", make_and_lose)
+    parts.check_writable(tmp_path / "table")
+    made.clear()
+    parts.write_bytes(b"content", tmp_path / "table", "file")
+    assert (tmp_path / "table" / "file").read_bytes() == b"content"
+    assert made.count(tmp_path / "table.staging") > 1
+
+
 def test_a_part_that_comes_back_with_other_bytes_takes_nobody_s_place(matrix, tmp_path):
     matrix.rows(30)
     table = table_of("甲")
