@@ -51,7 +51,7 @@ lock: setup  ## write deploy/requirements.lock: every package of an image, with 
 	    --python-platform x86_64-manylinux_2_28 --output-file deploy/requirements.lock
 
 bench: demo  ## measure size and speed of students beside a BERT-base-shaped teacher
-	$(BIN)/python -m tests.bench.speed --student work/demo/bilstm work/demo/static \
+	$(BIN)/python -m tests.bench.speed --preparer work/demo/bilstm \
 	    --sentences work/demo/sample/corpus.txt
 
 clean:  ## remove the demo's output

@@ -18,7 +18,7 @@ from distill_jobs.loop import Run, train
 from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
 from distill_jobs.student import StudentConfig
-from schemas.command import run_job
+from schemas.command import keeping_sigterm, run_job
 from schemas.fingerprint import check_same
 from schemas.pins import pin
 from schemas.store import open_store
@@ -138,14 +138,9 @@ def launch(run: Run, config: TrainConfig) -> None:
     from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    if not ray.is_initialized() and not os.environ.get("RAY_ADDRESS"):
-        # The reader does not use the object store; the default would take 30 % of the memory.
-        ray.init(
-            include_dashboard=False,
-            object_store_memory=256 << 20,
-            log_to_driver=True,
-            num_cpus=max(config.workers, os.cpu_count() or 1),
-        )
+    if not ray.is_initialized():
+        with keeping_sigterm():  # Ray would let it abort this process
+            _start_ray(config.workers)
     resources = {"CPU": 1.0, **({"GPU": 1.0} if config.gpu else {})}
     trainer = TorchTrainer(
         functools.partial(_worker, run),
@@ -163,6 +158,22 @@ def launch(run: Run, config: TrainConfig) -> None:
         ),
     )
     trainer.fit()
+
+
+def _start_ray(workers: int) -> None:
+    """Connect to the cluster that the environment names, or start one here."""
+    import ray
+
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init()
+        return
+    # The reader does not use the object store; the default would take 30 % of the memory.
+    ray.init(
+        include_dashboard=False,
+        object_store_memory=256 << 20,
+        log_to_driver=True,
+        num_cpus=max(workers, os.cpu_count() or 1),
+    )
 
 
 def _worker(run: Run) -> None:

@@ -17,7 +17,7 @@ import transformers
 from huggingface_hub import snapshot_download
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from schemas.command import OutOfMemory
+from pipelines.memory import in_halves_if_needed
 from schemas.fingerprint import files_digest
 from schemas.prepare import read_tokenizer
 from schemas.weights import Floats, weighted_pool
@@ -256,8 +256,8 @@ def embed(
     padded = 0
     for batch in batches_by_length(lengths, token_budget):
         padded += len(batch) * int(lengths[batch].max())
-        vectors = _vectors_of(
-            teacher, [token_ids[i] for i in batch], [weights[i] for i in batch], poolings
+        vectors = in_halves_if_needed(
+            teacher.vectors, [token_ids[i] for i in batch], [weights[i] for i in batch], poolings
         )
         for pooling, vectors_BH in vectors.items():
             if vectors_BH.shape[1] != teacher.width:
@@ -269,41 +269,6 @@ def embed(
                 found[pooling] = np.empty((len(lengths), vectors_BH.shape[1]), dtype=np.float32)
             found[pooling][batch] = vectors_BH
     return Embedded(found, int(lengths.sum()), padded)
-
-
-def _vectors_of(
-    teacher: Teacher,
-    token_ids: Sequence[npt.NDArray[np.int32]],
-    weights: Sequence[Floats],
-    poolings: Sequence[str],
-) -> dict[str, Floats]:
-    """Embed a batch, in two halves if it does not fit into memory."""
-    try:
-        return teacher.vectors(token_ids, weights, poolings)
-    except (RuntimeError, MemoryError) as error:
-        if not _lacks_memory(error):
-            raise
-    torch.cuda.empty_cache()
-    middle = -(-len(token_ids) // 2)
-    halves = [cut for cut in (slice(middle), slice(middle, None)) if token_ids[cut]]
-    try:
-        found = [teacher.vectors(token_ids[cut], weights[cut], poolings) for cut in halves]
-    except (RuntimeError, MemoryError) as error:
-        if not _lacks_memory(error):
-            raise
-        tokens = max(map(len, token_ids))
-        raise OutOfMemory(
-            f"{middle} sentences of {tokens} tokens do not fit into memory at once, half of what "
-            f"was tried first: give a --token-budget below {middle * tokens:,}"
-        ) from error
-    return {name: np.concatenate([half[name] for half in found]) for name in found[0]}
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether torch or NumPy could not get memory; a CPU's allocator says so only in words."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "allocate memory" in str(error)
 
 
 def first_unusable(vectors: Floats) -> int | None:

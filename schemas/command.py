@@ -102,6 +102,15 @@ def _ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def keeping_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does, while something starts that has other ideas."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
 def choose(jobs: Mapping[str, str], modules: str, argv: Sequence[str], tail: str = "") -> None:
     """Hand the rest of a command line to the job that its first word names.
 

@@ -2,12 +2,21 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.cluster_kit import finish, newest_student, start, training_workers, wait_for_checkpoint
+from tests.cluster_kit import (
+    descendants,
+    finish,
+    newest_student,
+    start,
+    training_workers,
+    wait_for_checkpoint,
+)
 from tests.vector_store import make_store
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -73,3 +82,16 @@ def test_one_ray_worker_equals_no_ray_to_the_bit(vectors, tmp_path):
         out = tmp_path / f"with-{workers}"
         finish(start(vectors, out, workers, SETTINGS), out)
     assert_same(student(tmp_path / "with-0"), student(tmp_path / "with-1"))
+
+
+def test_an_evicted_driver_ends_with_143_and_takes_its_workers_along(vectors, tmp_path):
+    process = start(vectors, tmp_path / "training", 1, [*SETTINGS, "--epochs", "60"])
+    wait_for_checkpoint(tmp_path / "training", process)
+    workers = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

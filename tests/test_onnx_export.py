@@ -87,3 +87,11 @@ def test_the_same_student_gives_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
         twice.append(write_onnx(student(), tmp_path / name, [as_batch(ids[1:], weights[1:])]))
     assert twice[0] == twice[1]
+
+
+def test_a_student_whose_weights_are_not_finite_is_not_exported(tmp_path):
+    model = student("static")
+    model.encoder.embedding.weight.data[7] = float("nan")
+    ids, weights = np.full((1, 2), 7), np.full((1, 2), 0.5, np.float32)
+    with pytest.raises(ValueError, match=r"diverged: encoder\.embedding\.weight"):
+        write_onnx(model, tmp_path, [as_batch(ids, weights)])

@@ -156,7 +156,7 @@ def test_learned_weights_become_the_idf_weights(small_store, tmp_path):
     distil(config(vectors, tmp_path / "training", student_pooling="learned", epochs=20))
     path, _ = checkpoint.newest(tmp_path / "training" / "checkpoints")
     checkpoint.load_student(path, student)
-    assert distance() < 0.3 * before
+    assert distance() < 0.5 * before
 
 
 def test_a_training_from_before_there_were_poolings_is_taken_up_and_warms_another(

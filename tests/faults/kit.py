@@ -21,12 +21,11 @@ from schemas.store import open_store
 
 AT_ONCE = 2  # children at a time: the machines of CI have 2 cores
 
-# What a run says of itself that may differ from an undisturbed one: times, and what it found done.
+# What a run says of itself that may differ from an undisturbed one: times, what it found done, and
+# the code, on which somebody may be working while the tests run.
 OF_THE_ATTEMPT = (
-    "teacher_seconds",
-    "tokens_per_second",
+    *("teacher_seconds", "tokens_per_second", "rest_hours", "code"),
     "parts_kept_from_earlier_try",
-    "rest_hours",
 )
 
 # Children are forked from a process that has imported Beam and torch, but never run them: forking

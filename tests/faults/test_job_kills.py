@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.store.vacuum import VacuumConfig, vacuum
 from schemas import store
 from schemas.idf import IdfTable
 from schemas.prepare import load_preparer
+from schemas.store import open_store
 from tests.faults.kit import Job, Stop, result_of, side_by_side, summary_of
 
 pytestmark = pytest.mark.faults
@@ -81,3 +83,24 @@ def check_left_over(job: str, out: Path, last: str) -> None:
         load_preparer(folder)
     else:
         IdfTable.load(out)
+
+
+def test_what_a_killed_run_left_half_written_is_gone_after_vacuuming(job_flags, matrix, tmp_path):
+    matrix.rows(2, 11)
+    out = tmp_path / "in" / "out"
+    flags = job_flags("teacher", out)
+    steps = Job(tmp_path, "teacher", job_flags("teacher", tmp_path / "alone"))
+    assert steps.end().status == 0
+    first_part = 1 + next(
+        number for number, step in enumerate(steps.steps()) if "alone.staging/" in step
+    )
+    for number in (1, first_part, len(steps.steps()) - 1):
+        assert Job(tmp_path, "teacher", flags, Stop(number)).end().status == -9
+    assert Job(tmp_path, "teacher", flags).end().status == 0
+    assert list(out.parent.glob("*.staging/*.tmp"))
+    vacuum(VacuumConfig(location=str(out), retention_hours=1))
+    assert list(out.parent.glob("*.staging/*.tmp")), "the file of a run that may still write"
+    vacuum(VacuumConfig(location=str(out), retention_hours=0))
+    assert not list(out.parent.glob("out.staging*"))
+    assert not list(out.parent.glob("*.staging/*.tmp"))
+    open_store(out).verify()

@@ -126,7 +126,7 @@ def test_a_job_that_is_evicted_at_any_step_ends_in_time_commits_nothing_and_goes
         assert result_of(folder / "out") == result
         return time.monotonic() - began
 
-    seconds = side_by_side(evict, range(2, commit + 1, 3))
+    seconds = side_by_side(evict, range(1, commit + 1, 2))
     assert max(seconds) < GRACE
     matrix.count(evictions=len(seconds))
 

@@ -1,5 +1,6 @@
 """No room on the disk, no permission to write, no memory."""
 
+import ctypes
 import functools
 import re
 import resource
@@ -22,6 +23,7 @@ from tests.faults.kit import Child, Job, result_of, summary_of
 pytestmark = pytest.mark.faults
 
 MIB = 1 << 20
+_M_MMAP_THRESHOLD = -3
 
 
 @pytest.fixture
@@ -113,6 +115,8 @@ SENTENCES, TOKENS = 8000, 32
 
 def starve(teacher_folder: str) -> None:
     """In a child: embed one large batch in less and less memory; print what came of it."""
+    # What is freed goes back to the system, else it could be used again beyond the limit.
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MIB)
     torch.set_num_threads(1)
     teacher = Teacher(find_teacher(teacher_folder), "float32")
     ids = [np.arange(2, 2 + TOKENS, dtype=np.int32)] * SENTENCES
@@ -126,7 +130,7 @@ def starve(teacher_folder: str) -> None:
 
     teacher.vectors = counted
     expected = embed(teacher, ids, weights, ("idf",), SENTENCES * TOKENS).vectors["idf"]
-    for room in range(400, 0, -20):
+    for room in (*range(400, 0, -20), 10, 2):
         sizes.clear()
         held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (held + room * MIB, resource.RLIM_INFINITY))
