@@ -51,7 +51,7 @@ def _first(config: "TeacherConfig", tools: "Tools", inputs: Inputs, conditions: 
         )
     # Fitting again would not give the same bits where threads or batches differ. So a first run
     # that was killed and is started again finds by this name what it fitted, and goes on with it.
-    name = f"first-{digest([conditions, inputs.identity, config.pca])}.json"
+    name = f"first-{digest([conditions, inputs.identity, config.fields, config.pca])}.json"
     beside = projection_folder(config.out, name)
     if parts.exists(beside):
         return str(json.loads(parts.read_bytes(beside))["projection"])

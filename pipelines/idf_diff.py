@@ -36,6 +36,11 @@ class IdfDiffConfig:
     sample: int = 2000
     """Rows of the store to look at."""
 
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        if self.sample < 1:
+            raise ValueError(f"sample must be at least 1, got {self.sample}")
+
 
 def main(argv: Sequence[str]) -> None:
     """Read the flags and compare."""
@@ -62,6 +67,8 @@ def idf_diff(config: IdfDiffConfig) -> dict[str, object]:
     if config.store is None:
         return found
     opened = open_store(config.store)
+    if opened.fingerprint["idf"] != before.digest():
+        raise ValueError(f"{config.store} was not made with the table {config.before}")
     rows = sample_rows(opened, config.sample)
     preparer = load_preparer(Path(preparer_folder(opened.location, opened.fingerprint)))
     moved = preparer.with_table(after).prepare(rows["text"].to_pylist())

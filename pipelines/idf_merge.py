@@ -47,6 +47,12 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
     if twice:
         raise ValueError(f"the counts of run {twice[0]} are in two of these tables already")
     loaded = [IdfTable.load(one.location) for one in opened]
+    for one, counted in zip(opened, loaded, strict=True):
+        if not counted.n_docs:
+            raise ValueError(
+                f"{one.location} counts no sentence; count a night before it is embedded, or "
+                "--known leaves out all of it"
+            )
     merged = loaded[0]
     for other in loaded[1:]:
         merged = merged.merge(other)

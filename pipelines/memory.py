@@ -44,6 +44,11 @@ def in_halves_if_needed(
         if not _lacks_memory(error):
             raise
         tokens = max(map(len, token_ids))
+        if len(token_ids) == 1:
+            raise OutOfMemory(
+                f"one sentence of {tokens} tokens does not fit into memory: give a smaller "
+                "--max-tokens, or a smaller teacher"
+            ) from error
         raise OutOfMemory(
             f"{middle} sentences of {tokens} tokens do not fit into memory at once, half of what "
             f"was tried first: give a --token-budget below {middle * tokens:,}"
@@ -55,4 +60,4 @@ def _lacks_memory(error: Exception) -> bool:
     """Whether torch or NumPy could not get memory; a CPU's allocator says so only in words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return "allocate memory" in str(error)
+    return any(words in str(error) for words in ("allocate memory", "ALLOC_FAILED"))

@@ -160,17 +160,19 @@ def aim(config: TeacherConfig, tools: Tools, inputs: Inputs) -> Target:
         "keep_text": str(config.keep_text),
     }
     fingerprint |= projected(config, tools, inputs, fingerprint)
-    base = None
+    base = last = None
     identity = [fingerprint, inputs.identity, config.fields, config.date, config.limit]
     if store.exists(config.out):
         opened = store.open_store(config.out, expected=fingerprint)
-        base = opened.version
+        # A damaged footer could hide sentences that are there, and they would be added once more.
+        opened.verify()
+        base, last = opened.version, opened.commits[-1].version
         # What `store repair` had to give up is missing again, so the same command is another run.
         identity += [c.run_id for c in opened.commits if c.summary.get("given_up_rows")]
     run_id = digest(identity)
     if config.limit is not None:
         # A limited run goes on where the last one stopped, so each one is another run.
-        run_id = digest([run_id, base])
+        run_id = digest([run_id, last])
     return Target(
         location=config.out,
         run_id=run_id,

@@ -1,9 +1,14 @@
-"""What every sound part of a teacher store has; checked by `store verify`, never taken on trust."""
+"""What every sound store, and every sound part of one, has; checked, never taken on trust."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import delta, parts
+from schemas.commits import Commit
 from schemas.parts import Part
 from schemas.text import sentence_id
 
@@ -55,3 +60,34 @@ def _wrong_weights(table: pa.Table) -> str | None:
     if table.num_rows and np.abs(sums - 1).max() > 1e-4:
         return f"token weights sum to {sums[np.abs(sums - 1).argmax()]:.4f}, not to 1"
     return None
+
+
+def check_live(
+    location: str | Path, live: Mapping[str, delta.Listed], commits: Sequence[Commit]
+) -> dict[str, Part]:
+    """What Delta lists must be what our runs committed: it passes over what it does not know.
+
+    Returns:
+        The live parts by path.
+
+    Raises:
+        ValueError: naming parts that one of the two does not have, or has otherwise.
+    """
+    known: dict[str, Part] = {}
+    for commit in commits:
+        for path in commit.removed:
+            known.pop(path, None)
+        known |= {part.path: part for part in commit.added}
+    unknown = sorted(live.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
+    listings = {path: delta.listing_of(part) for path, part in known.items()}
+    outside = sorted(path for path in known if parts.leads_out(location, path))
+    if outside:
+        raise ValueError(f"parts of {location} are links that lead out of it: {outside[:3]}")
+    differing = sorted(path for path, listed in listings.items() if live.get(path) != listed)
+    if differing:
+        raise ValueError(
+            f"the log of {location} is damaged: it does not list as committed {differing[:3]}"
+        )
+    return known

@@ -3,10 +3,9 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from schemas import tables
 from schemas.fingerprint import Fingerprint
@@ -80,15 +79,19 @@ def write_commit(change: Change) -> dict[str, str]:
     return {**said, _SHA256: _digest(said)}
 
 
-def read_commits(table: DeltaTable) -> list[Commit]:
+def read_commits(entries: Iterable[Mapping[str, str]], location: str) -> list[Commit]:
     """The commits of our runs, oldest first; other entries of the log (vacuum) are left out.
+
+    Args:
+        entries: of the log, with their versions.
+        location: of the table, for messages.
 
     Raises:
         ValueError: if one was written by a newer release, or is not as it was written.
     """
-    entries = sorted(table.history(), key=lambda entry: entry["version"])
     ours = [entry for entry in entries if any(name.startswith(_OURS) for name in entry)]
-    return [_read_commit(entry, table.table_uri) for entry in ours]
+    ours.sort(key=lambda entry: int(entry["version"]))
+    return [_read_commit(entry, location) for entry in ours]
 
 
 def _digest(said: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
@@ -23,6 +24,9 @@ NOT_THERE = -1
 _KEEP_LOG = {"delta.logRetentionDuration": "interval 36500 days"}
 _PART_PATH = re.compile(r"([a-z_]+=[0-9A-Za-z-]+/)?[A-Za-z0-9_-]+\.parquet")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+Entry = dict[str, Any]
+"""An entry of the log, as delta-rs gives it."""
 
 Listed = tuple[int, int | None, str | None]
 """What the log says of a live part: size in bytes, rows, partition value."""
@@ -41,6 +45,24 @@ def open_log(location: str | Path) -> DeltaTable:
             return DeltaTable(_uri(location))
     except TableNotFoundError as error:
         raise FileNotFoundError(f"there is no table at {location}") from error
+
+
+def open_with_entries(location: str | Path) -> tuple[DeltaTable, list[Entry]]:
+    """The table's log at its newest version, and all its entries, the newest first.
+
+    delta-rs reads the entries anew, and numbers them down from the version that it has opened: with
+    a commit in between, every one of them gets the number of the one before it.
+
+    Raises:
+        FileNotFoundError: if there is no table.
+        ValueError: if its log cannot be read.
+    """
+    with reading(location):
+        while True:
+            table = open_log(location)
+            entries = table.history()
+            if open_log(location).version() == table.version():
+                return table, entries
 
 
 @contextlib.contextmanager
@@ -113,7 +135,9 @@ def write(location: str | Path, seen: int, change: Change, properties: CommitPro
         raise OSError(number, f"cannot commit: {_plain(error)}", entry) from error
     if "://" not in str(location):
         # delta-rs syncs nothing: after a power cut the entry could be there and empty.
-        for path in (entry, f"{location}/_delta_log", location):
+        log = Path(location) / "_delta_log"
+        checkpoint = [*log.glob(f"{seen + 1:020d}.checkpoint*"), *log.glob("_last_checkpoint")]
+        for path in (entry, *checkpoint, log, location):
             sync(path)
 
 

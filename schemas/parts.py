@@ -236,6 +236,13 @@ def check_writable(location: str | Path) -> None:
         Path(probe.name).unlink()
 
 
+def size(location: str | Path) -> int | None:
+    """Bytes of a file; None if there is none."""
+    files, path = filesystem(location)
+    found = files.get_file_info(path)
+    return int(found.size) if found.type == fs.FileType.File else None
+
+
 def tidy(location: str | Path) -> None:
     """Remove a table's staging folder if nothing is left in it."""
     if "://" not in str(location):

@@ -16,6 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import dataset
 
 from schemas import delta, parts, tables
+from schemas.audit import check_live
 from schemas.commits import Change, Commit, read_commits, write_commit
 from schemas.delta import NOT_THERE
 from schemas.delta import exists as exists
@@ -98,6 +99,16 @@ class Store:
                 if fault is not None:
                     yield part, fault
 
+    def check(self, part: Part) -> None:
+        """Refuse a part that is not as it was committed.
+
+        Raises:
+            ValueError: saying what is wrong with it.
+        """
+        fault = self._fault_of(part)
+        if fault is not None:
+            raise ValueError(fault)
+
     def _fault_of(self, part: Part) -> str | None:
         path = self.path_of(part)
         if not parts.exists(path):
@@ -141,15 +152,15 @@ def open_store(
         ValueError: if there is no such version, or the fingerprint differs (naming the part).
     """
     with delta.reading(location):
-        table = delta.open_log(location)
+        table, entries = delta.open_with_entries(location)
         newest = table.version()
         if version is not None and not 0 <= version <= newest:
             raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
         version = newest if version is None else version
-        commits = tuple(c for c in read_commits(table) if c.version <= version)
+        commits = tuple(c for c in read_commits(entries, str(location)) if c.version <= version)
         table.load_as_version(version)
         live = delta.live_parts(table)
-    known = _check_live(location, live, commits)
+    known = check_live(location, live, commits)
     fingerprint = commits[-1].fingerprint
     if expected is not None:
         check_same(fingerprint, expected, of=f"the store {str(location)!r}")
@@ -158,37 +169,6 @@ def open_store(
     if version != newest:
         _check_kept(opened)
     return opened
-
-
-def _check_live(
-    location: str | Path, live: Mapping[str, delta.Listed], commits: Sequence[Commit]
-) -> dict[str, Part]:
-    """What Delta lists must be what our runs committed: it passes over what it does not know.
-
-    Returns:
-        The live parts by path.
-
-    Raises:
-        ValueError: naming parts that one of the two does not have, or has otherwise.
-    """
-    known: dict[str, Part] = {}
-    for commit in commits:
-        for path in commit.removed:
-            known.pop(path, None)
-        known |= {part.path: part for part in commit.added}
-    unknown = sorted(live.keys() - known.keys())
-    if unknown:
-        raise ValueError(f"{location} holds parts that no run of ours committed: {unknown[:3]}")
-    listings = {path: delta.listing_of(part) for path, part in known.items()}
-    outside = sorted(path for path in known if parts.leads_out(location, path))
-    if outside:
-        raise ValueError(f"parts of {location} are links that lead out of it: {outside[:3]}")
-    differing = sorted(path for path, listed in listings.items() if live.get(path) != listed)
-    if differing:
-        raise ValueError(
-            f"the log of {location} is damaged: it does not list as committed {differing[:3]}"
-        )
-    return known
 
 
 def _check_kept(opened: Store) -> None:
@@ -273,6 +253,7 @@ def _commit(location: str | Path, change: Change, after: int | None) -> int:
             raise Overtaken(f"{location} went from version {after} to {last} meanwhile")
         if opened and not change.moves:
             check_same(opened.fingerprint, change.fingerprint, of=f"the store {str(location)!r}")
+        _check_written(location, change)
         try:
             delta.write(location, seen, change, properties)
         except (CommitFailedError, DeltaError):
@@ -280,9 +261,26 @@ def _commit(location: str | Path, change: Change, after: int | None) -> int:
                 raise
 
 
+def _check_written(location: str | Path, change: Change) -> None:
+    """Refuse to commit parts that somebody has deleted meanwhile.
+
+    Raises:
+        FileNotFoundError: naming the first one.
+        ValueError: if a part does not lie under the table.
+    """
+    for part in change.added:
+        size, _, _ = delta.listing_of(part)
+        if parts.size(parts.join(location, part.path)) != size:
+            raise FileNotFoundError(
+                f"part {part.path} of {location} is no longer as this run wrote it: was the store "
+                "vacuumed meanwhile? Run it again"
+            )
+
+
 def committed(location: str | Path, run_id: str) -> Commit | None:
     """The commit of a run, or None if the run has not committed."""
     if not exists(location):
         return None
-    found = [c for c in read_commits(delta.open_log(location)) if c.run_id == run_id]
+    _, entries = delta.open_with_entries(location)
+    found = [c for c in read_commits(entries, str(location)) if c.run_id == run_id]
     return found[0] if found else None

@@ -61,6 +61,19 @@ def test_a_merged_table_equals_one_counted_over_everything(
     assert IdfTable.load(candidate).digest() == IdfTable.load(tmp_path / "all").digest()
 
 
+def test_a_night_that_was_embedded_before_it_was_counted_cannot_be_merged(
+    store, night, small_idf, embed, count
+):
+    tmp_path = store.parent
+    embed(night, out=store, date="2026-01-02")
+    count(night, out=tmp_path / "late", known=str(store))
+    merge = IdfMergeConfig(
+        base=str(small_idf), night=(str(tmp_path / "late"),), out=str(tmp_path / "next")
+    )
+    with pytest.raises(ValueError, match="counts no sentence; count a night before it is embed"):
+        idf_merge(merge)
+
+
 def test_a_night_cannot_be_merged_twice(tmp_path, candidate):
     twice = IdfMergeConfig(
         base=str(candidate), night=(str(tmp_path / "night-idf"),), out=str(tmp_path / "twice")
@@ -156,6 +169,16 @@ def test_a_moved_store_takes_the_new_table_and_no_longer_the_old_one(
     assert "idf" in found["fingerprint"]
     assert found["idf"]["most_moved"].keys() >= {"北京"}
     assert found["vector_idf"]["cosine_lowest"] < 1
+
+
+def test_a_store_moves_there_and_back_and_there_again(
+    store, other_idf, small_idf, tiny_teacher, small_corpus
+):
+    for version, table in enumerate([other_idf, small_idf, other_idf], 1):
+        config = MoveConfig(location=str(store), idf=str(table), teacher=str(tiny_teacher), bound=0)
+        assert move(config)["version"] == version
+        assert move(config)["version"] == version
+        assert open_store(store).fingerprint["idf"] == IdfTable.load(table).digest()
 
 
 def test_a_store_without_text_cannot_be_moved(

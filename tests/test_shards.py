@@ -178,6 +178,8 @@ def test_embedding_a_shard_twice_writes_the_same_bytes(preparer, teacher, target
 
 def test_an_unusable_vector_stops_the_shard_before_anything_is_written(preparer, target):
     class Spoiled:
+        width = 16
+
         def vectors(self, token_ids, weights, poolings):
             found = np.ones((len(token_ids), 16), np.float32)
             found[:, 3] = [np.nan if len(ids) == 4 else 1 for ids in token_ids]

@@ -18,7 +18,7 @@ from pipelines.store.sql import SqlConfig, sql
 from pipelines.store.vacuum import VacuumConfig, vacuum
 from pipelines.store.verify import VerifyConfig, verify
 from schemas import parts, pins
-from schemas.store import open_store
+from schemas.store import commit, open_store
 from schemas.text import sentence_id
 
 
@@ -209,7 +209,7 @@ def test_vacuum_spares_the_work_of_an_unfinished_run(store):
     )
     record = json.dumps({"part": {"path": orphan.path}}).encode()
     parts.write_bytes(record, f"{store}.staging/run9", "part-x.json")
-    with pytest.raises(ValueError, match="1 of these files are the work of run run9"):
+    with pytest.raises(ValueError, match="1 of these files may be the work of run9, which has not"):
         vacuum(VacuumConfig(location=str(store), retention_hours=0))
     assert (store / orphan.path).exists()
     vacuum(VacuumConfig(location=str(store), retention_hours=0, abandon=("run9",)))
@@ -225,6 +225,39 @@ def test_vacuum_deletes_what_a_killed_process_was_writing(store):
     found = vacuum(VacuumConfig(location=str(store), retention_hours=0))
     assert (found["files"], found["bytes"]) == (2, 8)
     assert not list(store.parent.glob("*.staging"))
+
+
+def test_a_part_that_is_deleted_before_its_commit_is_never_committed(store):
+    before = open_store(store)
+    rows = parts.read(before.path_of(before.parts[0]))
+    part = parts.write(rows, store, "ingest_date=2026-01-05/part-x.parquet")
+    (store / part.path).unlink()
+    with pytest.raises(FileNotFoundError, match="is no longer as this run wrote it"):
+        commit(store, None, [part], run_id="x", fingerprint=before.fingerprint, summary={})
+    assert open_store(store) == before
+
+
+def test_a_part_can_be_rewritten_any_number_of_times(store, sentences):
+    for text in sentences[:30]:
+        forget(ForgetConfig(location=str(store), text=(text,)))
+    opened = open_store(store)
+    assert opened.rows == 270
+    assert max(len(part.path) for part in opened.parts) < 80
+
+
+def test_a_damaged_part_is_not_rewritten(store, sentences):
+    for index in range(len(open_store(store).parts)):
+        flip(file_of(store, index), vector_byte(file_of(store, index)))
+    with pytest.raises(ValueError, match="has changed since it was committed"):
+        forget(ForgetConfig(location=str(store), text=(sentences[0],)))
+    with pytest.raises(ValueError, match="has changed since it was committed"):
+        compact(CompactConfig(location=str(store), rows_per_part=400))
+
+
+def test_nothing_is_added_to_a_damaged_store(store, small_corpus, embed):
+    file_of(store, 0).write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="store repair"):
+        embed(small_corpus, out=store, pooling=("idf", "mean", "cls"), date="2026-01-02")
 
 
 def test_vacuuming_overtakes_no_run(store, tmp_path, embed):

@@ -85,6 +85,8 @@ def small_parts(opened: Store, rows_per_part: int) -> list[list[Part]]:
 
 def join(opened: Store, group: Sequence[Part]) -> Part:
     """Write the rows of some parts as one, sorted by id."""
+    for part in group:
+        opened.check(part)
     tables = [parts.read(opened.path_of(part)) for part in group]
     rows = pa.concat_tables(tables).sort_by("sentence_id").combine_chunks()
     folder = group[0].path.rpartition("/")[0]

@@ -94,6 +94,8 @@ def changed_rows(old: Store, new: Store) -> tuple[pa.Array, pa.Array]:
 
 def vector_drift(old: Store, new: Store, pooling: str, sample: int) -> dict[str, object]:
     """How far vectors moved, by samples: the centre of all, and rows that were written anew."""
+    if not old.rows or not new.rows:
+        return {}
     centres = [np.mean(_vectors(one, one.parts, pooling, sample)[1], axis=0) for one in (old, new)]
     lengths = [float(np.linalg.norm(centre)) for centre in centres]
     shared = set(old.parts) & set(new.parts)
@@ -128,32 +130,31 @@ def _keys(opened: Store, low: str, high: str) -> pa.Array:
 def _vectors(
     opened: Store, of: Sequence[Part], pooling: str, sample: int
 ) -> tuple[npt.NDArray[np.str_], Matrix]:
-    """Keys and vectors of the first row groups of the parts, up to `sample` rows.
+    """Keys and vectors of about `sample` rows: those with the smallest keys.
 
-    Keys are hashes, so the rows with the smallest ones are a random sample, and two versions give
-    largely the same rows.
+    Keys are hashes, so these are a random sample, and two versions give largely the same rows.
     """
+    rows = sum(part.rows for part in of)
     keys: list[str] = []
-    rows: list[Matrix] = []
-    if not of:
+    if not rows:
         return np.array(keys), np.empty((0, 1))
     decoder = open_decoder(opened, pooling)
-    for table in _first_groups(opened, of, decoder, sample):
+    vectors: list[Matrix] = []
+    for table in _smallest(opened, of, decoder, id_range(0, -(-rows // sample))[1]):
         keys += table["sentence_id"].to_pylist()
-        rows.append(decoder.decode(table).astype(np.float64))
-    return np.array(keys), np.concatenate(rows)
+        vectors.append(decoder.decode(table).astype(np.float64))
+    return np.array(keys), np.concatenate(vectors)
 
 
-def _first_groups(
-    opened: Store, of: Sequence[Part], decoder: Decoder, sample: int
-) -> Iterator[pa.Table]:
+def _smallest(opened: Store, of: Sequence[Part], decoder: Decoder, last: str) -> Iterator[pa.Table]:
+    """The rows up to a key; of each part at least its first row, so that there are some."""
     columns = ["sentence_id", *decoder.columns]
-    taken = 0
-    for part in sorted(of, key=lambda one: one.first or ""):
+    for part in of:
         with parts.open_part(opened.path_of(part)) as file:
             for group in range(file.num_row_groups):
-                if taken >= sample:
-                    return
                 table = file.read_row_group(group, columns, use_threads=False)
-                taken += table.num_rows
-                yield table
+                within = pc.sum(pc.less_equal(table["sentence_id"], last)).as_py()
+                if group == 0 or within:
+                    yield table.slice(0, max(1, within))
+                if within < table.num_rows:
+                    break

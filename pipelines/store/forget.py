@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tyro
 
-from pipelines.store.rewriting import put_in_place
+from pipelines.store.rewriting import put_in_place, rewritten_path
 from schemas import parts
 from schemas.command import run_job
 from schemas.commits import Change
@@ -98,13 +98,14 @@ def _without(opened: Store, ids: list[str], run_id: str) -> Change:
     for part in opened.parts:
         if part.first is None or part.last is None or part.last < ids[0] or ids[-1] < part.first:
             continue
+        opened.check(part)
         table = parts.read(opened.path_of(part))
         kept = table.filter(pc.invert(pc.is_in(table["sentence_id"], value_set=gone)))
         if kept.num_rows == table.num_rows:
             continue
         removed.append(part)
         if kept.num_rows:
-            path = f"{part.path.removesuffix('.parquet')}-{run_id[:8]}.parquet"
+            path = rewritten_path(part, run_id)
             added.append(parts.write(kept, opened.location, path))
     rows = sum(part.rows for part in removed) - sum(part.rows for part in added)
     summary = {"job": "forget", "rows_removed": rows, "not_there": len(ids) - rows}

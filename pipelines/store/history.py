@@ -40,6 +40,9 @@ def history(config: HistoryConfig) -> dict[str, object]:
     paths = {part.path for commit in opened.commits for part in commit.added}
     missing = {path for path in paths if not parts.exists(f"{config.location}/{path}")}
     named = pins(config.location)
+    versions = [commit.version for commit in opened.commits]
+    # A vacuum makes versions too, and a student may name one of those.
+    holders = [(max(v for v in versions if v <= pin.version), pin.by) for pin in named]
     live: dict[str, int] = {}
     found = []
     for commit in opened.commits:
@@ -56,7 +59,7 @@ def history(config: HistoryConfig) -> dict[str, object]:
                 "removed": removed,
                 "parts": len(live),
                 "readable": not missing & live.keys(),
-                "pinned_by": [pin.by for pin in named if pin.version == commit.version],
+                "pinned_by": [by for version, by in holders if version == commit.version],
             }
         )
     return {"store": config.location, "versions": found}

@@ -23,7 +23,7 @@ from apache_beam.utils.shared import Shared
 from pipelines.embedding import Teacher
 from pipelines.running import beam_options, run
 from pipelines.store.reembed import embed_again, load_teacher_of, target_of
-from pipelines.store.rewriting import put_in_place
+from pipelines.store.rewriting import put_in_place, rewritten_path
 from schemas import parts
 from schemas.command import run_job
 from schemas.commits import Change
@@ -82,7 +82,13 @@ def move(config: MoveConfig) -> dict[str, object]:
         raise ValueError(f"{config.location} keeps no text: its words cannot be weighed anew")
     table = IdfTable.load(config.idf)
     fingerprint = {**opened.fingerprint, "idf": table.digest()}
-    run_id = digest(["move", fingerprint, config.bound])
+    # Moved away and back, the store may move to the same table once more: that is another run.
+    before = [
+        commit.run_id
+        for commit in opened.commits
+        if commit.summary.get("job") == "move" and commit.fingerprint["idf"] != table.digest()
+    ]
+    run_id = digest(["move", fingerprint, config.bound, before])
     listed = f"{config.location}.moved/{run_id}"
     done = committed(config.location, run_id)
     if done is None:
@@ -100,9 +106,9 @@ def move(config: MoveConfig) -> dict[str, object]:
             | "Commit" >> beam.Map(commit_move, opened, fingerprint, run_id)
         )
         run(pipeline)
-        parts.remove_folder(f"{config.location}.staging/{run_id}")
         done = committed(config.location, run_id)
         assert done is not None
+    parts.remove_folder(f"{config.location}.staging/{run_id}")
     for folder in (config.location, preparer_folder(config.location, fingerprint), listed):
         parts.tidy(folder)
     return {**done.summary, "store": config.location, "version": done.version, "list": listed}
@@ -131,6 +137,7 @@ class MovePart(beam.DoFn):
         yield json.loads(parts.read_bytes(f"{staging}/{name}"))
 
     def _move(self, opened: Store, part: Part) -> dict[str, Any]:
+        opened.check(part)
         rows = parts.read(opened.path_of(part))
         tools = self._shared.acquire(self._load, tag=self._run_id)
         rows, changes = reweighed(rows, tools.preparer)
@@ -149,7 +156,7 @@ class MovePart(beam.DoFn):
             fresh = embed_again(rows.filter(mask), tools.teacher, target)
             stored = parts.read(opened.path_of(part)).filter(pc.invert(mask))
             both = pa.concat_tables([fresh, stored]).sort_by("sentence_id").combine_chunks()
-            path = f"{part.path.removesuffix('.parquet')}-{self._run_id[:8]}-*.parquet"
+            path = rewritten_path(part, self._run_id)
             record["part"] = dataclasses.asdict(parts.write(both, opened.location, path))
             moved = pa.table([fresh["sentence_id"], changes[moving]], schema=MOVED)
             listed = f"{opened.location}.moved/{self._run_id}"

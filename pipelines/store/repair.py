@@ -7,6 +7,7 @@ sentences missing, and embeds them.
 """
 
 import dataclasses
+import uuid
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import tyro
 
 from pipelines.embedding import Teacher
 from pipelines.store.reembed import PREPARED, embed_again, load_teacher_of, target_of
-from pipelines.store.rewriting import put_in_place
+from pipelines.store.rewriting import put_in_place, rewritten_path
 from schemas import parts
 from schemas.command import run_job
 from schemas.commits import Change
@@ -85,11 +86,14 @@ def repair(config: RepairConfig) -> dict[str, object]:
 def sentences_of(opened: Store, part: Part) -> pa.Table | None:
     """What the vectors of a damaged part can be made from again; None if that is damaged too."""
     path = opened.path_of(part)
+    mute = opened.fingerprint["keep_text"] != "True"
+    names = [name for name in PREPARED if not (mute and name == "text")]
     try:
         with parts.open_part(path) as file:
-            names = [name for name in PREPARED if name in file.schema_arrow.names]
-            table = file.read(names, use_threads=False)
+            table = file.read(list(names), use_threads=False)
     except (OSError, ValueError):
+        return None
+    if not table.num_rows or set(table.column_names) != set(names):
         return None
     keys = table["sentence_id"].to_pylist()
     whole = table.num_rows == part.rows and (keys[0], keys[-1]) == (part.first, part.last)
@@ -103,12 +107,14 @@ def mend(opened: Store, part: Part, rows: pa.Table, teacher: Teacher) -> Part | 
     """Embed a part's rows again; None if its old bytes came out and are back in place."""
     target = target_of(opened, part, "repair")
     table = embed_again(rows, teacher, target)
-    aside = parts.write(table, f"{opened.location}.staging/repair", "mended.parquet")
-    content = parts.read_bytes(f"{opened.location}.staging/repair/{aside.path}")
-    parts.remove_folder(f"{opened.location}.staging/repair")
+    staging = f"{opened.location}.staging/repair-{uuid.uuid4().hex}"
+    aside = parts.write(table, staging, "mended.parquet")
+    content = parts.read_bytes(f"{staging}/{aside.path}")
+    parts.remove_folder(staging)
     same = aside.sha256 == part.sha256
-    stem = part.path.removesuffix(".parquet")
-    path = part.path if same else f"{stem}-{aside.sha256[:8]}.parquet"
+    path = part.path
+    if not same:
+        path = rewritten_path(part, "repair").replace("*", aside.sha256[:8])
     parts.write_bytes(content, opened.location, path)
     return None if same else dataclasses.replace(aside, path=path)
 
@@ -129,12 +135,12 @@ def _commit(opened: Store, lost: list[Part], replaced: dict[Part, Part]) -> int:
 
 
 def _how_to_go_on(opened: Store, lost: list[Part]) -> str:
-    runs = {commit.run_id: commit for part in lost for commit in [opened.commit_of(part)]}
-    made = "; ".join(f"run {run} of {c.summary.get('date')}" for run, c in runs.items())
+    dates = sorted({part.path.rpartition("/")[0].partition("=")[2] for part in lost})
     paths = ", ".join(part.path for part in lost[:5])
     return (
         f"{len(lost)} parts of {opened.location} are missing or cannot be read ({paths}): "
-        f"{sum(part.rows for part in lost):,} sentences, made by {made}. With "
+        f"{sum(part.rows for part in lost):,} sentences of {', '.join(dates)}. With "
         "--give-up-unreadable they are dropped from a new version; then run the teacher command "
-        "of that date again over its corpus, and it embeds what is missing"
+        "of that date again over its corpus, with the store's present --idf: it embeds what is "
+        "missing"
     )

@@ -6,7 +6,15 @@ from pipelines.lineage import recorded
 from schemas.code_version import code_version
 from schemas.command import RetryLater
 from schemas.commits import Change
+from schemas.fingerprint import digest
+from schemas.parts import Part
 from schemas.store import Overtaken, Store, committed, rewrite
+
+
+def rewritten_path(part: Part, run_id: str) -> str:
+    """Where a run puts a part that takes the place of another one, of the same length each time."""
+    folder = part.path.rpartition("/")[0]
+    return f"{folder}/part-{digest([part.sha256, run_id])}-*.parquet"
 
 
 def put_in_place(opened: Store, change: Change) -> int:

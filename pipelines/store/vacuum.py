@@ -1,7 +1,6 @@
 """Verb: delete what no version needs, and old versions that no student names."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pyarrow import fs
 from schemas import delta, parts
 from schemas.command import run_job
 from schemas.pins import pins, unpin
-from schemas.store import open_store
+from schemas.store import Store, open_store
 
 _BESIDE = ("", ".quarantine", ".runs", ".pins")
 """Folders of and beside a store that have a staging folder of their own."""
@@ -59,10 +58,12 @@ def vacuum(config: VacuumConfig) -> dict[str, object]:
     given_up = missing if config.unpin_missing else []
     keep = sorted({opened.version, *(pin.version for pin in named if pin not in given_up)})
     found = delta.vacuum(config.location, config.retention_hours, keep, dry_run=True)
-    _check_unfinished(config, set(found))
+    _check_unfinished(config, opened, found)
     staging = [f"{config.location}{one}.staging" for one in _BESIDE]
     halves = [path for folder in staging for path in half_written(folder, config.retention_hours)]
-    size = sum(_size(path) for path in [*(f"{config.location}/{one}" for one in found), *halves])
+    size = sum(
+        parts.size(path) or 0 for path in [*(f"{config.location}/{one}" for one in found), *halves]
+    )
     if not config.dry_run:
         for path in halves:
             files, inside = parts.filesystem(path)
@@ -86,18 +87,16 @@ def vacuum(config: VacuumConfig) -> dict[str, object]:
     }
 
 
-def unfinished_runs(location: str) -> dict[str, set[str]]:
-    """Runs that have not committed, and the parts that they have written, by their records."""
-    files, folder = parts.filesystem(f"{location}.staging")
+def unfinished_runs(opened: Store) -> set[str]:
+    """Runs that have left something in the staging folder, and have not committed."""
+    files, folder = parts.filesystem(f"{opened.location}.staging")
     selector = fs.FileSelector(folder, allow_not_found=True, recursive=True)
-    runs: dict[str, set[str]] = {}
+    done = {commit.run_id for commit in opened.commits}
+    runs: set[str] = set()
     for info in files.get_file_info(selector):
         run_id, _, name = info.path.removeprefix(f"{folder}/").partition("/")
-        if name:
-            runs.setdefault(run_id, set())
-        if name.endswith(".json"):
-            record = json.loads(parts.read_bytes(f"{location}.staging/{run_id}/{name}"))
-            runs[run_id].add(record["part"]["path"])
+        if name and run_id not in done:
+            runs.add(run_id)
     return runs
 
 
@@ -113,17 +112,17 @@ def half_written(staging: str, hours: int) -> list[str]:
     ]
 
 
-def _check_unfinished(config: VacuumConfig, found: set[str]) -> None:
-    for run_id, written in unfinished_runs(config.location).items():
-        lost = written & found
-        if lost and run_id not in config.abandon:
-            raise ValueError(
-                f"{len(lost)} of these files are the work of run {run_id}, which has not "
-                "committed: run its command again to finish it, or give it up with "
-                f"--abandon {run_id}"
-            )
+def _check_unfinished(config: VacuumConfig, opened: Store, found: Sequence[str]) -> None:
+    """Refuse to delete what an unfinished run may have written: to Delta it is a stray file.
 
-
-def _size(path: str) -> int:
-    files, inside = parts.filesystem(path)
-    return int(files.get_file_info(inside).size or 0)
+    A part is written before the record that tells whose it is, so any stray file may be its.
+    """
+    known = {part.path for commit in opened.commits for part in commit.added}
+    stray = [path for path in found if path not in known]
+    runs = unfinished_runs(opened) - set(config.abandon)
+    if stray and runs:
+        listed = " ".join(sorted(runs))
+        raise ValueError(
+            f"{len(stray)} of these files may be the work of {listed}, which has not committed: "
+            f"run its command again to finish it, or give it up with --abandon {listed}"
+        )

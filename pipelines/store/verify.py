@@ -37,6 +37,11 @@ class VerifyConfig:
     canaries: int = 8
     """Rows of each part to embed again, if the teacher is given."""
 
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        if self.canaries < 1:
+            raise ValueError(f"canaries must be at least 1, got {self.canaries}")
+
 
 def main(argv: Sequence[str]) -> None:
     """Read the flags and verify."""

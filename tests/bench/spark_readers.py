@@ -1,7 +1,7 @@
 """Read stores with Spark: through the Delta log at every version, and as plain Parquet.
 
     uv pip install pyspark==4.1.1
-    # jars/: io.delta delta-spark_2.13, delta-storage, delta-kernel-{api,defaults,unitycatalog} 4.3.1
+    # jars/: io.delta's delta-spark_2.13, delta-storage, delta-kernel-{api,defaults,unitycatalog}
     python -m tests.bench.spark_readers --jars jars --store work/demo/teacher [more stores]
 
 Row counts and one vector are compared with what pyarrow reads. Needs Java 17 and pyspark, which the

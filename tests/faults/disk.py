@@ -1,10 +1,15 @@
 """A disk that can be made small, large again, and read-only."""
 
+import errno
+import functools
+import io
 import os
 import resource
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class SmallDisk:
@@ -24,18 +29,21 @@ class SmallDisk:
         self._mounted = may and subprocess.run(command, check=False).returncode == 0
 
     def resize(self, kibibytes: int) -> None:
-        """Leave about this much room in all."""
+        """Leave about this much room in all; where only files are limited, a 16th for each."""
         if self._mounted:
             self._remount(f"size={kibibytes}k")
         else:
-            self.limit = kibibytes * 1024
+            self.limit = kibibytes * 1024 // 16
 
-    def read_only(self) -> None:
-        """Let nobody write; a mounted one only, since root may write everywhere else."""
+    def read_only(self) -> Callable[[], None]:
+        """Let nobody write; gives what a child has to call first."""
         if self._mounted:
             self._remount("ro")
         else:
             self.folder.chmod(0o555)
+        if not self._mounted and os.geteuid() == 0:  # whom no permission stops
+            return functools.partial(refuse_writes, str(self.folder))
+        return nothing
 
     def used(self) -> int:
         """Kibibytes in use."""
@@ -51,6 +59,24 @@ class SmallDisk:
 
     def _remount(self, options: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{options}", str(self.folder)], check=True)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def refuse_writes(folder: str) -> None:
+    """In a child: be told that a folder is on a read-only file system."""
+
+    def refusing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *others: Any, **named: Any) -> Any:
+            if str(path).startswith(folder):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return function(path, *others, **named)
+
+        return refuse
+
+    os.mkdir, io.open = refusing(os.mkdir), refusing(io.open)
 
 
 def limit_files(limit: int | None) -> None:

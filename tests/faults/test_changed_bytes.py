@@ -20,7 +20,10 @@ pytestmark = pytest.mark.faults
 
 TRIED = 220  # a file: 200 flipped bits, 20 early ends
 CHECKPOINT = ("student.safetensors", "optimizer.safetensors", "state.json")
-EXPORT = ("model.safetensors", "config.json", "tokenizer.json", "idf.parquet", "preparer.json")
+EXPORT = (
+    *("model.safetensors", "model.onnx", "model.int8.onnx", "config.json"),
+    *("tokenizer.json", "idf.parquet", "preparer.json"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,7 @@ def test_a_spoiled_export_is_not_loaded(exports, name, matrix, tmp_path):
     shutil.copytree(exports[0], tmp_path / "student")
     others = [exports[1] / name] if name in ("model.safetensors", "config.json") else []
     path = tmp_path / "student" / name
+    assert {one.name for one in path.parent.iterdir()} == {*EXPORT, "README.md"}
     names = SentenceEncoder.load(path.parent).card.keys() - {"digest"}
 
     def read() -> object:

@@ -102,8 +102,8 @@ def test_an_output_that_cannot_be_written_is_found_before_any_work(
     disk, job, job_flags, matrix, tmp_path
 ):
     matrix.rows(4)
-    disk.read_only()
-    child = Job(tmp_path, job, job_flags(job, disk.folder / "new" / "out"))
+    flags = job_flags(job, disk.folder / "new" / "out")
+    child = Job(tmp_path, job, flags, first=disk.read_only())
     ended = child.end()
     assert ended.status == 73, ended.told
     assert str(disk.folder) in ended.told
