@@ -138,7 +138,8 @@ def _held_out(run: Mapping[str, Any], store: Store) -> list[Batch]:
 
 def _about_store(store: Store) -> dict[str, object]:
     """What the card says of the store and its teacher; its runs name their inputs themselves."""
-    runs = [commit.summary for commit in store.commits]
+    # Of its commits only the teacher's runs have a teacher; others forget, compact, move, repair.
+    runs = [one.summary for one in store.commits if "teacher_seconds" in one.summary]
     seconds = sum(float(str(run["teacher_seconds"])) for run in runs)
     return {
         "code": code_version(),

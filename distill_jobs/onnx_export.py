@@ -25,6 +25,7 @@ from distill_jobs.backends import FILES, Vectorise, open_onnx
 from distill_jobs.reader import Batch
 from distill_jobs.student import TINY, Student
 from schemas.fingerprint import file_digest
+from schemas.vectors import row_cosines
 from schemas.weights import Floats
 
 _OPSET, _IR = 17, 8  # of 2022, so that older runtimes read the files
@@ -212,9 +213,8 @@ def _facts(student: Student, path: Path, batches: list[Batch]) -> dict[str, obje
     for batch in batches:
         one = student.vectors(batch.ids_BT, batch.weights_BT).numpy() - offset_H
         other = vectorise(batch.ids_BT.numpy(), batch.weights_BT.numpy()) - offset_H
-        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        told = lengths != 0  # a sentence of no tokens has the mean vector itself
-        cosines.append((one * other).sum(axis=1)[told] / lengths[told])
+        told = one.any(axis=1) & other.any(axis=1)  # one of no tokens has the mean vector itself
+        cosines.append(row_cosines(one[told], other[told]))
     all_cosines = np.concatenate(cosines)
     return {
         "sha256": file_digest(path),

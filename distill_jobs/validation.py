@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from distill_jobs.reader import Batch, Group, read_group, to_batch
 from distill_jobs.student import Student
-from schemas.vectors import Decoder
+from schemas.vectors import Decoder, row_cosines
 
 _PAIRS = 20_000
 _ROWS = 256
@@ -48,7 +48,7 @@ def validate(student: Student, held_out: list[Batch], device: torch.device) -> d
     spread = np.square(teacher_NH - teacher_NH.mean(axis=0)).sum()
     return {
         "spearman": pair_spearman(student_NH, teacher_NH),
-        "cosine": float(_row_cosines(student_NH, teacher_NH).mean()),
+        "cosine": float(row_cosines(student_NH, teacher_NH).mean()),
         "unexplained": float(np.square(student_NH - teacher_NH).sum() / spread),
     }
 
@@ -65,13 +65,5 @@ def pair_spearman(
     rng = np.random.default_rng(len(student_NH))
     left, right = rng.integers(len(student_NH), size=(2, _PAIRS))
     left, right = left[left != right], right[left != right]
-    of_pairs = [_row_cosines(side[left], side[right]) for side in (student_NH, teacher_NH)]
+    of_pairs = [row_cosines(side[left], side[right]) for side in (student_NH, teacher_NH)]
     return float(spearmanr(*of_pairs).statistic)
-
-
-def _row_cosines(
-    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosines: npt.NDArray[np.float32] = (one * other).sum(axis=1) / np.maximum(lengths, 1e-12)
-    return cosines

@@ -47,7 +47,10 @@ _SENTENCES_A_PARTITION = 100_000  # a word is sent on once per partition that ha
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IdfConfig:
-    """Count, over a corpus, in how many sentences each word occurs, and write the IDF table."""
+    """Count, over a corpus, in how many sentences each word occurs, and write the IDF table.
+
+    `idf merge` adds the counts of new sentences to a table, `idf diff` compares two.
+    """
 
     corpus: tuple[str, ...]
     """Files: paths, globs or URLs; .txt, .jsonl, .tsv or .parquet, compressed or not."""

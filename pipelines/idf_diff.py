@@ -10,13 +10,14 @@ import pyarrow as pa
 import tyro
 
 from pipelines.embedding import Teacher, embed, token_budget
-from pipelines.store.reembed import load_teacher_of
+from pipelines.store.reembed import check_text, load_teacher_of
 from schemas import parts
 from schemas.command import run_job
 from schemas.idf import IdfTable
 from schemas.idf_drift import SHARES, weight_changes, weight_drift
 from schemas.prepare import Prepared, load_preparer, preparer_folder
 from schemas.store import Store, open_store
+from schemas.vectors import row_cosines
 
 _BOUNDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -90,8 +91,7 @@ def sample_rows(opened: Store, count: int) -> pa.Table:
     Raises:
         ValueError: if the store keeps no text, without which words cannot be weighed anew.
     """
-    if opened.fingerprint["keep_text"] != "True":
-        raise ValueError(f"{opened.location} keeps no text: its words cannot be weighed anew")
+    check_text(opened)
     each = -(-count // max(1, len(opened.parts)))
     taken = []
     for part in opened.parts:
@@ -112,11 +112,11 @@ def _vector_changes(
     stored = [np.array(one, dtype=np.float32) for one in rows["weights"].to_pylist()]
     budget = token_budget(teacher, 0)
     before, after = (
-        embed(teacher, ids, weights, ("idf",), budget).vectors["idf"].astype(np.float64)
+        embed(teacher, ids, weights, ("idf",), budget).vectors["idf"]
         for weights in (stored, [one.weights for one in moved])
     )
-    lengths = np.linalg.norm(before, axis=1)
-    cosines = (before * after).sum(axis=1) / lengths / np.linalg.norm(after, axis=1)
+    cosines = row_cosines(before, after)
+    moves = np.linalg.norm(after - before, axis=1) / np.linalg.norm(before, axis=1)
     kept = {str(bound): changes <= bound for bound in _BOUNDS}
     return {
         "lowest_cosine": round(float(cosines.min()), 6),
@@ -126,8 +126,6 @@ def _vector_changes(
             if mask.any()
         },
         "largest_relative_move_of_rows_kept": {
-            bound: round(float((np.linalg.norm(after - before, axis=1) / lengths)[mask].max()), 6)
-            for bound, mask in kept.items()
-            if mask.any()
+            bound: round(float(moves[mask].max()), 6) for bound, mask in kept.items() if mask.any()
         },
     }

@@ -65,7 +65,7 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
         parts.check_writable(config.out)
         part = parts.write(merged.to_arrow(), config.out, "part-*.parquet", row_group=65_536)
         fingerprint = {**opened[0].fingerprint, "idf": merged.digest()}
-        summary = {"job": "idf merge", "n_docs": merged.n_docs, "words": len(merged.df), "of": runs}
+        summary = {"job": "idf-merge", "n_docs": merged.n_docs, "words": len(merged.df), "of": runs}
         read = {one.location: one.version for one in opened}
         with recorded("idf-merge", config.out, run_id, [], read) as recording:
             store.commit(

@@ -197,9 +197,7 @@ def _plain(error: Exception) -> str:
 
 
 def _partition_of(part: Part) -> dict[str, str | None]:
-    folder = part.path.rpartition("/")[0]
-    name, _, value = folder.partition("=")
-    return {name: value} if folder else {}
+    return {part.path.partition("=")[0]: part.date} if part.date else {}
 
 
 def _removal(part: Part) -> RemoveAction:

@@ -42,6 +42,12 @@ class Part:
     first: str | None
     last: str | None
 
+    @property
+    def date(self) -> str | None:
+        """Value of the partition that it lies in, YYYY-MM-DD; None if there are no partitions."""
+        folder = self.path.rpartition("/")[0]
+        return folder.partition("=")[2] or None
+
 
 def filesystem(location: str | Path) -> tuple[fs.FileSystem, str]:
     """The file system of a location, and the path in it."""

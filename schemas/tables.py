@@ -42,6 +42,15 @@ QUARANTINE = pa.schema(
     ]
 )
 
+MOVED = pa.schema(
+    [
+        _column(
+            "sentence_id", pa.string(), "a row that `store move` embedded again; the key", "hex"
+        ),
+        _column("change", pa.float64(), "sum of the absolute changes of its weights", "0 to 2"),
+    ]
+)
+
 EVALUATION = pa.schema(
     [
         _column("model", pa.string(), "what made the vectors"),
@@ -61,7 +70,7 @@ EVALUATION = pa.schema(
         _column(
             "retention",
             pa.float64(),
-            "value divided by the reference's; NaN where that is below 0.05",
+            _RETENTION,
             "ratio",
         ),
     ]
@@ -201,6 +210,11 @@ def tables_markdown() -> str:
             "and v is about m + sum of z[k] c[k].",
         ),
         "quarantine": (QUARANTINE, "Records that are no sentences, beside the table they missed."),
+        "moved": (
+            MOVED,
+            "Rows that a move to another IDF table embedded again: plain Parquet files in "
+            "`<store>.moved/<run>`, one for each part that was rewritten.",
+        ),
         "evaluation": (EVALUATION, "One row per model, task and metric."),
     }
     lines = [

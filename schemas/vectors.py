@@ -8,6 +8,7 @@ projection.
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from schemas import parts, tables
@@ -122,6 +123,19 @@ def open_decoder(store: Store, pooling: str) -> Decoder:
         return Decoder(pooling, tuple(names))
     projections = load(projection_folder(store.location, made_by))
     return Decoder(pooling, tuple(names), projections[pooling])
+
+
+def row_cosines(one_NH: Floats, other_NH: Floats) -> npt.NDArray[np.float64]:
+    """Cosine [N] of each row of one matrix with the same row of the other; 0 for a zero row.
+
+    >>> row_cosines(np.float32([[1, 0], [0, 2]]), np.float32([[3, 0], [1, 0]]))
+    array([1., 0.])
+    """
+    exact_NH, second_NH = one_NH.astype(np.float64), other_NH.astype(np.float64)
+    lengths_N = np.linalg.norm(exact_NH, axis=1) * np.linalg.norm(second_NH, axis=1)
+    cosines_N: npt.NDArray[np.float64] = (exact_NH * second_NH).sum(axis=1)
+    cosines_N /= np.maximum(lengths_N, 1e-12)
+    return cosines_N
 
 
 def bytes_per_vector(numbers: int, dtype: str) -> int:

@@ -18,6 +18,8 @@ from distill_jobs.export import ExportConfig, export
 from distill_jobs.reader import read_group, row_groups, to_batch
 from distill_jobs.student import Student, StudentConfig
 from distill_jobs.train import TrainConfig, distil
+from pipelines.store.compact import CompactConfig, compact
+from pipelines.store.forget import ForgetConfig, forget
 from schemas.store import open_store
 from schemas.vectors import Decoder
 
@@ -34,6 +36,21 @@ def training(small_store, tmp_path_factory):
     settings = {"epochs": 8, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
     distil(TrainConfig(store=str(small_store), out=out, embedding=8, **settings))
     return out
+
+
+def test_a_student_of_a_rewritten_store_names_the_teacher_that_made_the_rows(
+    small_store, tmp_path, sentences
+):
+    for path in small_store.parent.iterdir():
+        shutil.copytree(path, tmp_path / path.name)
+    copied = tmp_path / small_store.name
+    forget(ForgetConfig(location=str(copied), text=(sentences[0],)))
+    compact(CompactConfig(location=str(copied), rows_per_part=200))
+    settings = {"epochs": 1, "batch_size": 32, "validation_rows": 40, "embedding": 8}
+    distil(TrainConfig(store=str(copied), out=tmp_path / "training", **settings))
+    card = export(ExportConfig(training=tmp_path / "training", out=tmp_path / "student"))
+    assert (card["store_rows"], card["teacher_name"]) == (299, "tiny-bert")
+    assert len(card["store_run_ids"]) == 3
 
 
 @pytest.fixture(scope="module")

@@ -9,37 +9,16 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from schemas import parts, store, tables
+from schemas import parts, store
 from schemas.store import commit, committed, open_store
 from schemas.text import sentence_id
-
-FINGERPRINT = {"tokenizer": "a1", "teacher": "t1"}
-SCHEMA = tables.teacher_schema(("idf",), 2).append(tables.INGEST_DATE)
-
-
-def table_of(texts) -> pa.Table:
-    """Rows of a teacher part, sorted by id."""
-    rows = [
-        {
-            "sentence_id": sentence_id(text),
-            "text": text,
-            "source": "test",
-            "n_tokens": 3,
-            "token_ids": [2, 7, 3],
-            "weights": [0.0, 1.0, 0.0],
-            "vector_idf": [1.0, float(len(text))],
-            "norm": 1.0,
-        }
-        for text in texts
-    ]
-    rows.sort(key=lambda row: row["sentence_id"])
-    return pa.Table.from_pylist(rows, schema=tables.teacher_schema(("idf",), 2))
+from tests.faults.committer import FINGERPRINT, SCHEMA, table_of
 
 
 def add(location, texts, run_id, *, date="2026-01-01", **settings):
     """Write one part and commit it; returns the version."""
     path = f"ingest_date={date}/part-{run_id}.parquet"
-    part = parts.write(table_of(texts), location, path, settings.pop("row_group", 2048))
+    part = parts.write(table_of(*texts), location, path, settings.pop("row_group", 2048))
     about = {"fingerprint": FINGERPRINT, "summary": {"n": len(texts)}, **settings}
     return commit(location, SCHEMA, [part], run_id=run_id, **about)
 
@@ -66,7 +45,7 @@ def test_a_second_commit_of_a_run_changes_nothing(tmp_path):
     add(tmp_path / "s", ["甲"], "r1")
     add(tmp_path / "s", ["乙"], "r2")
     before = open_store(tmp_path / "s")
-    other = parts.write(table_of(["丁"]), tmp_path / "s", "ingest_date=2026-01-03/part-x.parquet")
+    other = parts.write(table_of("丁"), tmp_path / "s", "ingest_date=2026-01-03/part-x.parquet")
     again = commit(
         tmp_path / "s", SCHEMA, [other], run_id="r1", fingerprint=FINGERPRINT, summary={}
     )
@@ -103,7 +82,7 @@ def test_a_store_of_another_fingerprint_is_refused_naming_the_part(tmp_path):
 
 def test_files_in_the_folder_that_no_run_committed_are_invisible(tmp_path):
     add(tmp_path / "s", ["甲"], "r1")
-    parts.write(table_of(["乙"]), tmp_path / "s", "ingest_date=2026-01-01/part-killed.parquet")
+    parts.write(table_of("乙"), tmp_path / "s", "ingest_date=2026-01-01/part-killed.parquet")
     (tmp_path / "s" / "ingest_date=2026-01-01" / "notes.txt").write_text("hello")
     opened = open_store(tmp_path / "s")
     assert texts_in(opened) == ["甲"]
@@ -114,7 +93,7 @@ def test_files_in_the_folder_that_no_run_committed_are_invisible(tmp_path):
 
 def test_parts_that_another_program_added_to_the_log_are_refused(tmp_path):
     add(tmp_path / "s", ["甲"], "r1")
-    row = table_of(["乙"]).append_column("ingest_date", pa.array([datetime.date(2026, 1, 1)]))
+    row = table_of("乙").append_column("ingest_date", pa.array([datetime.date(2026, 1, 1)]))
     write_deltalake(str(tmp_path / "s"), row, mode="append")
     with pytest.raises(ValueError, match="holds parts that no run of ours committed"):
         open_store(tmp_path / "s")
@@ -159,7 +138,7 @@ def racer(barrier, races, results):
     """Commit, race after race, at the same moment as the other one."""
     for location, run_id, text in iter(races.get, None):
         path = f"ingest_date=2026-01-02/part-{text}.parquet"
-        part = parts.write(table_of([text]), location, path)
+        part = parts.write(table_of(text), location, path)
         about = {"fingerprint": FINGERPRINT, "summary": {"by": text}}
         barrier.wait(60)  # if the other one has died, do not wait for ever
         results.put(commit(location, SCHEMA, [part], run_id=run_id, **about))
@@ -294,7 +273,7 @@ def test_a_part_outside_the_folder_cannot_be_committed(tmp_path, path):
 
 def test_a_run_that_must_come_next_is_told_when_another_came_first(tmp_path):
     add(tmp_path / "s", ["甲"], "r1")
-    part = parts.write(table_of(["乙"]), tmp_path / "s", "ingest_date=2026-01-02/part-r2.parquet")
+    part = parts.write(table_of("乙"), tmp_path / "s", "ingest_date=2026-01-02/part-r2.parquet")
     about = {"fingerprint": FINGERPRINT, "summary": {}}
     for after in (-1, 1):
         with pytest.raises(store.Overtaken, match=f"went from version {after} to 0 meanwhile"):

@@ -260,9 +260,21 @@ def test_nothing_is_added_to_a_damaged_store(store, small_corpus, embed):
         embed(small_corpus, out=store, pooling=("idf", "mean", "cls"), date="2026-01-02")
 
 
-def test_vacuuming_overtakes_no_run(store, tmp_path, embed):
-    vacuum(VacuumConfig(location=str(store), retention_hours=0))
-    assert open_store(store).version == open_store(store).commits[-1].version == 0
+def test_vacuuming_overtakes_no_run(store):
+    compact(CompactConfig(location=str(store), rows_per_part=400))
+    before = open_store(store)
+    assert vacuum(VacuumConfig(location=str(store), retention_hours=0))["files"] > 1
+    assert open_store(store).version > before.version
+    rows = parts.read(before.path_of(before.parts[0])).slice(0, 1)
+    part = parts.write(rows, store, "ingest_date=2026-01-05/part-x.parquet")
+    about = {"fingerprint": before.fingerprint, "summary": {}, "after": before.version}
+    assert commit(store, None, [part], run_id="x", **about) == open_store(store).version
+
+
+def test_a_run_that_is_not_there_cannot_be_abandoned(store):
+    with pytest.raises(ValueError, match=r"there is no unfinished run \.\./\.\.,"):
+        vacuum(VacuumConfig(location=str(store), abandon=("../..",)))
+    assert store.exists()
 
 
 def test_history_tells_what_each_version_added_and_who_needs_it(store, sentences, tmp_path):

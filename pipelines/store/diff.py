@@ -17,12 +17,11 @@ from schemas.idf_drift import weight_drift
 from schemas.parts import Part
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
-from schemas.vectors import Decoder, open_decoder
+from schemas.vectors import Decoder, open_decoder, row_cosines
+from schemas.weights import Floats
 
 _ROWS_AT_ONCE = 1_000_000
 _EXAMPLES = 10
-
-Matrix = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +36,11 @@ class DiffConfig:
     """The newer version; by default the newest."""
     sample: int = 10_000
     """Rows from which the drift of vectors is taken."""
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        if self.sample < 1:
+            raise ValueError(f"sample must be at least 1, got {self.sample}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -96,21 +100,20 @@ def vector_drift(old: Store, new: Store, pooling: str, sample: int) -> dict[str,
     """How far vectors moved, by samples: the centre of all, and rows that were written anew."""
     if not old.rows or not new.rows:
         return {}
-    centres = [np.mean(_vectors(one, one.parts, pooling, sample)[1], axis=0) for one in (old, new)]
+    samples = [_vectors(one, one.parts, pooling, sample)[1] for one in (old, new)]
+    centres = [one.mean(axis=0, dtype=np.float64, keepdims=True) for one in samples]
     lengths = [float(np.linalg.norm(centre)) for centre in centres]
     shared = set(old.parts) & set(new.parts)
     keys_old, before = _vectors(old, _only(old, shared).parts, pooling, sample)
     keys_new, after = _vectors(new, _only(new, shared).parts, pooling, sample)
     both, at_old, at_new = np.intersect1d(keys_old, keys_new, return_indices=True)
     drift: dict[str, object] = {
-        "centre_cosine": round(float(centres[0] @ centres[1]) / (lengths[0] * lengths[1]), 6),
+        "centre_cosine": round(float(row_cosines(*centres)[0]), 6),
         "centre_length": [round(length, 4) for length in lengths],
         "rewritten_rows_compared": len(both),
     }
     if len(both):
-        left, right = before[at_old], after[at_new]
-        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        cosines = (left * right).sum(axis=1) / norms
+        cosines = row_cosines(before[at_old], after[at_new])
         drift["cosine_mean"] = round(float(cosines.mean()), 6)
         drift["cosine_lowest"] = round(float(cosines.min()), 6)
     return drift
@@ -129,7 +132,7 @@ def _keys(opened: Store, low: str, high: str) -> pa.Array:
 
 def _vectors(
     opened: Store, of: Sequence[Part], pooling: str, sample: int
-) -> tuple[npt.NDArray[np.str_], Matrix]:
+) -> tuple[npt.NDArray[np.str_], Floats]:
     """Keys and vectors of about `sample` rows: those with the smallest keys.
 
     Keys are hashes, so these are a random sample, and two versions give largely the same rows.
@@ -137,12 +140,12 @@ def _vectors(
     rows = sum(part.rows for part in of)
     keys: list[str] = []
     if not rows:
-        return np.array(keys), np.empty((0, 1))
+        return np.array(keys), np.empty((0, 1), np.float32)
     decoder = open_decoder(opened, pooling)
-    vectors: list[Matrix] = []
+    vectors: list[Floats] = []
     for table in _smallest(opened, of, decoder, id_range(0, -(-rows // sample))[1]):
         keys += table["sentence_id"].to_pylist()
-        vectors.append(decoder.decode(table).astype(np.float64))
+        vectors.append(decoder.decode(table))
     return np.array(keys), np.concatenate(vectors)
 
 

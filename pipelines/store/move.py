@@ -22,9 +22,9 @@ from apache_beam.utils.shared import Shared
 
 from pipelines.embedding import Teacher
 from pipelines.running import beam_options, run
-from pipelines.store.reembed import embed_again, load_teacher_of, target_of
+from pipelines.store.reembed import check_text, embed_again, load_teacher_of, target_of
 from pipelines.store.rewriting import put_in_place, rewritten_path
-from schemas import parts
+from schemas import parts, tables
 from schemas.command import run_job
 from schemas.commits import Change
 from schemas.fingerprint import digest
@@ -36,8 +36,6 @@ from schemas.store import Store, committed, open_store
 
 BOUND = 0.02
 """Change of weights, as a sum over tokens, up to which a vector is kept; docs/decisions.md."""
-
-MOVED = pa.schema([("sentence_id", pa.string()), ("change", pa.float64())])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,8 +76,7 @@ def move(config: MoveConfig) -> dict[str, object]:
     """
     options = beam_options(config.runner_options)
     opened = open_store(config.location)
-    if opened.fingerprint["keep_text"] != "True":
-        raise ValueError(f"{config.location} keeps no text: its words cannot be weighed anew")
+    check_text(opened)
     table = IdfTable.load(config.idf)
     fingerprint = {**opened.fingerprint, "idf": table.digest()}
     # Moved away and back, the store may move to the same table once more: that is another run.
@@ -158,7 +155,7 @@ class MovePart(beam.DoFn):
             both = pa.concat_tables([fresh, stored]).sort_by("sentence_id").combine_chunks()
             path = rewritten_path(part, self._run_id)
             record["part"] = dataclasses.asdict(parts.write(both, opened.location, path))
-            moved = pa.table([fresh["sentence_id"], changes[moving]], schema=MOVED)
+            moved = pa.table([fresh["sentence_id"], changes[moving]], schema=tables.MOVED)
             listed = f"{opened.location}.moved/{self._run_id}"
             parts.write(moved, listed, f"{digest(part.sha256)}.parquet")
         return record

@@ -10,6 +10,16 @@ from schemas.store import Store
 PREPARED = ("sentence_id", "text", "source", "token_ids", "weights")
 
 
+def check_text(opened: Store) -> None:
+    """Refuse a store whose sentences cannot be weighed anew.
+
+    Raises:
+        ValueError: if it keeps no text.
+    """
+    if opened.fingerprint["keep_text"] != "True":
+        raise ValueError(f"{opened.location} keeps no text: its words cannot be weighed anew")
+
+
 def load_teacher_of(opened: Store, name: str) -> Teacher:
     """The teacher of a store, loaded as it was when the rows were made.
 
@@ -32,7 +42,7 @@ def target_of(opened: Store, part: Part, run_id: str) -> Target:
     return Target(
         location=opened.location,
         run_id=run_id,
-        date=part.path.rpartition("/")[0].partition("=")[2],
+        date=str(part.date),
         base_version=opened.version,
         fingerprint=dict(fingerprint),
         poolings=tuple(fingerprint["poolings"].split(",")),

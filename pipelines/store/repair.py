@@ -135,7 +135,7 @@ def _commit(opened: Store, lost: list[Part], replaced: dict[Part, Part]) -> int:
 
 
 def _how_to_go_on(opened: Store, lost: list[Part]) -> str:
-    dates = sorted({part.path.rpartition("/")[0].partition("=")[2] for part in lost})
+    dates = sorted({str(part.date) for part in lost})
     paths = ", ".join(part.path for part in lost[:5])
     return (
         f"{len(lost)} parts of {opened.location} are missing or cannot be read ({paths}): "

@@ -50,7 +50,7 @@ def describe(opened: Store) -> dict[str, object]:
     """Rows, bytes and dates of a version, what it was made from, and who needs it."""
     rows: collections.Counter[str] = collections.Counter()
     for part in opened.parts:
-        rows[part.path.rpartition("/")[0].partition("=")[2]] += part.rows
+        rows[str(part.date)] += part.rows
     columns = {field.name: str(field.type) for field in opened.dataset().schema}
     return {
         "store": opened.location,

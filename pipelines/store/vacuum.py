@@ -119,7 +119,11 @@ def _check_unfinished(config: VacuumConfig, opened: Store, found: Sequence[str])
     """
     known = {part.path for commit in opened.commits for part in commit.added}
     stray = [path for path in found if path not in known]
-    runs = unfinished_runs(opened) - set(config.abandon)
+    runs = unfinished_runs(opened)
+    unknown = sorted(set(config.abandon) - runs)
+    if unknown:
+        raise ValueError(f"there is no unfinished run {unknown[0]}, only {sorted(runs)}")
+    runs -= set(config.abandon)
     if stray and runs:
         listed = " ".join(sorted(runs))
         raise ValueError(

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import tyro
 
@@ -16,12 +15,11 @@ from schemas import parts
 from schemas.audit import row_fault
 from schemas.command import run_job
 from schemas.store import Store, open_store
-from schemas.vectors import decode
-from schemas.weights import Floats
+from schemas.vectors import decode, row_cosines
 
 _AGREE = {"float32": 0.9999, "bfloat16": 0.995}
-"""Cosine above which two embeddings of one sentence count as the same; batches of another shape
-move a float32 vector of a 4-layer teacher by less than 1e-6, a bfloat16 one by up to 2e-3."""
+"""Cosine above which two embeddings of one sentence count as the same: batches of another shape
+round otherwise. Seen in 31 parts in bfloat16: at least 0.99998; against float32: 0.99996."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,16 +95,8 @@ def _canaries(table: pa.Table, teacher: Teacher, target: Target, count: int) -> 
     lowest = []
     for pooling in target.poolings:
         pair = (decode(one, pooling, projections.get(pooling)) for one in (rows, again))
-        lowest.append(float(_cosines(*pair).min()))
+        lowest.append(float(row_cosines(*pair).min()))
     return min(lowest)
-
-
-def _cosines(stored: Floats, fresh: Floats) -> npt.NDArray[np.float64]:
-    """Cosine of each pair of rows."""
-    left, right = stored.astype(np.float64), fresh.astype(np.float64)
-    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    cosines: npt.NDArray[np.float64] = (left * right).sum(axis=1) / lengths
-    return cosines
 
 
 def _complaint(opened: Store, faults: list[str]) -> str:
