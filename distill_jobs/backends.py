@@ -19,7 +19,9 @@ FILES: Mapping[str, str] = {
     "torch": "model.safetensors",
 }
 """The file of each backend."""
-LEAST_COSINE = 0.999  # to torch's vectors, on average, for int8 to be chosen unasked
+# For int8 to be chosen unasked: the least cosine to torch's vectors, on average, and how much
+# neighbours in a batch may move a vector, in shares of its length.
+LEAST_COSINE, MOST_BATCH_EFFECT = 0.999, 1e-5
 
 Vectorise = Callable[[Ids, Floats], Floats]
 """Ids and weights [B, T] to vectors [B, H]."""
@@ -30,8 +32,9 @@ def choose(card: Mapping[str, Any], wanted: str) -> str:
 
     Args:
         card: of an export.
-        wanted: ``auto`` (int8 if its vectors are torch's by `LEAST_COSINE`, else float32, of ONNX;
-            torch for an export made before there were ONNX files), or a name of `FILES`.
+        wanted: ``auto`` (int8 if its vectors are torch's by `LEAST_COSINE` and do not depend on
+            their neighbours by more than `MOST_BATCH_EFFECT`, else float32, of ONNX; torch for an
+            export made before there were ONNX files), or a name of `FILES`.
 
     Raises:
         ValueError: for another name, or one that the export does not have.
@@ -40,10 +43,16 @@ def choose(card: Mapping[str, Any], wanted: str) -> str:
     if wanted == "auto":
         if "onnx" not in has:
             return "torch"
-        return "onnx-int8" if has["onnx-int8"]["cosine"] >= LEAST_COSINE else "onnx"
+        small = has["onnx-int8"]
+        alike = small["cosine"] >= LEAST_COSINE
+        return "onnx-int8" if alike and _batch_effect(small) <= MOST_BATCH_EFFECT else "onnx"
     if wanted not in has:
         raise ValueError(f"backend must be auto, {', '.join(has)}, got {wanted!r}")
     return wanted
+
+
+def _batch_effect(facts: Mapping[str, Any]) -> float:
+    return float(facts.get("batch_effect", 1.0))  # int8 files without the number have no guards
 
 
 def open_backend(

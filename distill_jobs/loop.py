@@ -48,6 +48,7 @@ class Run:
         validation_rows: about how many rows are held out.
         checkpoint_every: steps.
         warm_start: checkpoint folder of another run to begin from, or None.
+        kept: token ids with vectors of their own; empty: all.
     """
 
     store: str
@@ -67,6 +68,7 @@ class Run:
     validation_rows: int
     checkpoint_every: int
     warm_start: str | None
+    kept: tuple[int, ...] = ()
 
     def plan(self, epoch: int) -> Plan:
         """The order of the training rows in one epoch."""
@@ -84,6 +86,8 @@ def new_student(run: Run) -> Student:
     """The student as it is before the first step: seeded, or a copy of the warm start."""
     torch.manual_seed(run.seed)
     student = Student(run.student)
+    if run.kept:
+        student.keep(run.kept)
     if run.warm_start:
         checkpoint.load_student(Path(run.warm_start), student)
     student.offset.copy_(torch.tensor(run.offset))

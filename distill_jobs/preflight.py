@@ -13,7 +13,9 @@ from distill_jobs import checkpoint
 from distill_jobs.loop import Run, new_student
 from distill_jobs.reader import Group, hold_out, read_group, row_groups
 from distill_jobs.student import StudentConfig, parameters, preset
+from distill_jobs.vocabulary import most_frequent, token_counts
 from schemas.fingerprint import check_same
+from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
 from schemas.vectors import Decoder, open_decoder
 
@@ -33,6 +35,7 @@ class Facts(TypedDict):
     parameters: int
     steps: int
     precision: str
+    unknown_rate: float
 
 
 def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
@@ -48,12 +51,17 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
     check_column(store, config.pooling)
     training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
     offset, scale = standard(training, open_decoder(store, config.pooling))
+    kept, unknown_rate = _vocabulary(store, config.vocabulary)
     shape = preset(
         config.student,
         vocabulary=int(store.fingerprint["vocabulary"]),
         width=len(offset),
         embedding=config.embedding,
+        hidden=config.hidden,
+        layers=config.layers,
+        share_layers=config.share_layers or None,
         pooling=config.student_pooling,
+        kept=len(kept),
     )
     run = Run(
         store=config.store if "://" in config.store else os.path.abspath(config.store),
@@ -73,6 +81,7 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         validation_rows=config.validation_rows,
         checkpoint_every=config.checkpoint_every,
         warm_start=_warm_start(config.warm_start, shape),
+        kept=tuple(kept),
     )
     facts = Facts(
         store_version=store.version,
@@ -82,8 +91,17 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         parameters=parameters(new_student(run)),
         steps=run.plan(0).steps * config.epochs,
         precision=run.precision,
+        unknown_rate=round(unknown_rate, 6),
     )
     return run, facts
+
+
+def _vocabulary(store: Store, number: int | None) -> tuple[list[int], float]:
+    """Token ids to keep, and the share of the IDF job's corpus that is none of them."""
+    if number is None:
+        return [], 0.0
+    preparer = load_preparer(Path(preparer_folder(store.location, store.fingerprint)))
+    return most_frequent(token_counts(preparer.tokenizer_json, preparer.table), number)
 
 
 def check_column(store: Store, pooling: str) -> None:

@@ -4,26 +4,19 @@ Array letters: B sentences, T tokens, E embedding size, S states of a token, H t
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from distill_jobs.token_encoders import token_encoder
 from schemas.weights import weighted_pool
 
-PRESETS: Mapping[str, Mapping[str, int]] = {
-    "bilstm": {"embedding": 128},
-    "bilstm-small": {"embedding": 128, "hidden": 192},
-    "bilstm-22m": {"embedding": 180},
-    "static": {},
-}
-"""The kinds of students; each with what makes its shape."""
+KINDS = ("bilstm", "bilstm-small", "bilstm-22m", "static", "mini-transformer")
 POOLINGS = ("idf", "mean", "learned")
 
-# torch's own start, 1, drowns the targets, which are scaled to length 1: after 4 epochs on the
-# sample the bilstm misses 0.475 of the variance with it, 0.214 with this; the static 0.77 and 0.11.
-_EMBEDDING_STD = 0.1
 TINY = 1e-12  # what a sentence of no tokens is divided by
 
 
@@ -32,85 +25,78 @@ class StudentConfig:
     """The shape of a student."""
 
     kind: str
-    """One of `PRESETS`; static is one vector per token, no context."""
+    """One of `KINDS`; static is one vector per token, no context."""
     vocabulary: int
     """Token ids, the teacher's tokenizer."""
     width: int
-    """H, the teacher's."""
+    """H, the teacher's, unless the vectors were reduced."""
     embedding: int = 128
-    """E of the bilstm; static has E = H."""
+    """E, numbers of a token's vector; static: its states, 0 for as many as H."""
     hidden: int = 0
-    """Of the LSTM each way, projected to H after pooling; 0: half of H, not projected."""
+    """Of the LSTM each way, 0 for half of H; of the transformer, its states."""
+    layers: int = 0
+    """Of the transformer."""
+    share_layers: bool = False
+    """Whether the transformer's layers have the same weights (ALBERT)."""
     pooling: str = "idf"
     """Weights of the tokens: idf (given), mean (equal), learned (by a head on the states)."""
+    kept: int = 0
+    """Token ids with a vector of their own, the others share one; 0: all have one."""
 
     def __post_init__(self) -> None:
         """Reject shapes that cannot be built."""
-        if self.kind not in PRESETS:
-            raise ValueError(f"student must be one of {', '.join(PRESETS)}, got {self.kind!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"student must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.pooling not in POOLINGS:
             raise ValueError(
                 f"student_pooling must be one of {', '.join(POOLINGS)}, got {self.pooling!r}"
             )
-        if self.width % 2 and not self.hidden:
+        if self.kind.startswith("bilstm") and self.width % 2 and not self.hidden:
             raise ValueError(f"the bilstm halves the width, which must be even, got {self.width}")
+        if self.kind == "mini-transformer" and min(self.layers, self.hidden) < 1:
+            got = self.layers, self.hidden
+            raise ValueError(f"layers and hidden must be at least 1, got {got}")
+        if not 0 <= self.kept < self.vocabulary:
+            raise ValueError(f"kept must be below the vocabulary, {self.vocabulary}: {self.kept}")
 
     @property
     def states(self) -> int:
         """S."""
-        return 2 * self.hidden or self.width
+        if self.kind == "static":
+            return self.embedding or self.width
+        return self.hidden if self.layers else 2 * self.hidden or self.width
+
+    @property
+    def rows(self) -> int:
+        """Of the embedding: with `kept`, row 0 is that of all other tokens."""
+        return self.kept + 1 if self.kept else self.vocabulary
 
 
-def preset(
-    kind: str, *, vocabulary: int, width: int, embedding: int | None = None, pooling: str = "idf"
-) -> StudentConfig:
-    """The shape of a named student; `embedding` overrides the preset's.
+def preset(kind: str, *, vocabulary: int, width: int, **chosen: int | str | None) -> StudentConfig:
+    """The shape of a named student.
+
+    Args:
+        kind: one of `KINDS`.
+        vocabulary: of the teacher's tokenizer.
+        width: H.
+        chosen: fields of `StudentConfig` that override the preset's; None leaves it.
 
     Raises:
-        ValueError: for an unknown kind or pooling.
+        ValueError: for an unknown kind or a shape that cannot be built.
 
     >>> preset("bilstm-small", vocabulary=21_128, width=768).states
     384
     """
-    sizes = dict(PRESETS.get(kind, {}))
-    if embedding is not None:
-        sizes["embedding"] = embedding
-    return StudentConfig(kind=kind, vocabulary=vocabulary, width=width, pooling=pooling, **sizes)
-
-
-class BiLstm(nn.Module):
-    """Two one-way LSTMs over the token embeddings, S/2 each: LTD-BERT's student.
-
-    The backward one reads each sentence reversed within its own length, so padding never reaches
-    a state. That is exact without packing, and 2.5 times as fast (4.4 with bfloat16).
-    """
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        self.embedding = _embedding(config.vocabulary, config.embedding)
-        self.forwards = nn.LSTM(config.embedding, config.states // 2, batch_first=True)
-        self.backwards = nn.LSTM(config.embedding, config.states // 2, batch_first=True)
-
-    def forward(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        """States [B, T, S]; those at and beyond a sentence's length mean nothing."""
-        embedded_BTE = self.embedding(ids_BT)
-        mirror_BT = _mirror(lengths_B, ids_BT.shape[1])
-        ahead_BTh, _ = self.forwards(embedded_BTE)
-        back_BTh, _ = self.backwards(_take(embedded_BTE, mirror_BT))
-        return torch.cat([ahead_BTh, _take(back_BTh, mirror_BT)], dim=-1)
-
-
-class Static(nn.Module):
-    """One vector per token whatever stands beside it: what the seed says must be much worse."""
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__()
-        self.embedding = _embedding(config.vocabulary, config.width)
-
-    def forward(self, ids_BT: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        """States [B, T, H]."""
-        states_BTH: torch.Tensor = self.embedding(ids_BT)
-        return states_BTH
+    sizes: Mapping[str, dict[str, int]] = {
+        "bilstm": {"embedding": 128},  # LTD-BERT's
+        "bilstm-22m": {"embedding": 180},  # in its published size, for 21,128 tokens
+        "bilstm-small": {"embedding": 128, "hidden": width // 4},
+        "static": {"embedding": 0},
+        "mini-transformer": {"embedding": 128, "hidden": 256, "layers": 2},
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    shape: dict[str, Any] = {**sizes.get(kind, {}), **given}
+    return StudentConfig(kind=kind, vocabulary=vocabulary, width=width, **shape)
 
 
 class Student(nn.Module):
@@ -122,19 +108,18 @@ class Student(nn.Module):
 
     offset: torch.Tensor
     scale: torch.Tensor
+    rows: torch.Tensor | None
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Static(config) if config.kind == "static" else BiLstm(config)
-        # After pooling, it costs one row a sentence, not a token. Both are linear, so the vectors
-        # are the same; without a bias a sentence of no tokens still gets the mean vector.
-        self.projection = (
-            nn.Linear(config.states, config.width, bias=False) if config.hidden else None
-        )
+        self.encoder = token_encoder(config)
+        self.projection = _projection(config)
         self.weigher = nn.Linear(config.states, 1) if config.pooling == "learned" else None
         self.register_buffer("offset", torch.zeros(config.width))
         self.register_buffer("scale", torch.ones(()))
+        rows = torch.zeros(config.vocabulary, dtype=torch.int32) if config.kept else None
+        self.register_buffer("rows", rows)
 
     def forward(
         self, ids_BT: torch.Tensor, weights_BT: torch.Tensor
@@ -147,7 +132,8 @@ class Student(nn.Module):
                 do not pool by IDF look at nothing but that.
         """
         lengths_B = (weights_BT > 0).sum(dim=1)
-        states_BTS = self.encoder(ids_BT, lengths_B).float()
+        rows_BT = ids_BT if self.rows is None else self.rows[ids_BT]
+        states_BTS = self.encoder(rows_BT, lengths_B).float()
         pooling_BT = self._pooling_weights(states_BTS, weights_BT)
         vectors_BS: torch.Tensor = weighted_pool(states_BTS, pooling_BT)
         vectors_BH = vectors_BS if self.projection is None else self.projection(vectors_BS).float()
@@ -170,27 +156,33 @@ class Student(nn.Module):
         """Teacher vectors as the student learns them."""
         return (teacher_BH - self.offset) / self.scale
 
+    def keep(self, token_ids: Sequence[int]) -> None:
+        """Say which token ids have rows of their own, before the training.
+
+        Raises:
+            ValueError: if they are not `kept` different ids.
+        """
+        if self.rows is None or len(set(token_ids)) != self.config.kept:
+            raise ValueError(f"{self.config.kept} token ids are kept, got {len(set(token_ids))}")
+        self.rows.zero_()
+        self.rows[list(token_ids)] = torch.arange(1, len(token_ids) + 1, dtype=torch.int32)
+
 
 def parameters(student: nn.Module) -> int:
     """Number of trained numbers."""
     return sum(parameter.numel() for parameter in student.parameters())
 
 
-def _embedding(vocabulary: int, size: int) -> nn.Embedding:
-    embedding = nn.Embedding(vocabulary, size)
-    nn.init.normal_(embedding.weight, std=_EMBEDDING_STD)
-    return embedding
+def _projection(config: StudentConfig) -> nn.Linear | None:
+    """From pooled states to vectors, where the states do not have the vectors' width.
 
-
-def _mirror(lengths_B: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Indices [B, T] that reverse each row within its length and leave the padding in place.
-
-    length 3 of 5:  0 1 2 3 4  ->  2 1 0 3 4
+    After pooling, it costs one row a sentence, not a token. Both are linear, so the vectors are the
+    same; without a bias a sentence of no tokens still gets the mean vector.
     """
-    position_BT = torch.arange(tokens, device=lengths_B.device).expand(len(lengths_B), tokens)
-    reversed_BT = lengths_B[:, None] - 1 - position_BT
-    return torch.where(reversed_BT >= 0, reversed_BT, position_BT)
-
-
-def _take(rows_BTx: torch.Tensor, index_BT: torch.Tensor) -> torch.Tensor:
-    return rows_BTx.gather(1, index_BT[:, :, None].expand_as(rows_BTx))
+    if config.states == config.width and not config.layers:
+        return None
+    projection = nn.Linear(config.states, config.width, bias=False)
+    if config.layers:
+        # The transformer's states have length sqrt(S), the targets 1: begin below that.
+        nn.init.normal_(projection.weight, std=0.5 / (config.states * config.width) ** 0.5)
+    return projection

@@ -35,9 +35,21 @@ class TrainConfig:
     store_version: int | None = None
     """Version of the store; by default the newest when the training begins."""
     student: str = "bilstm"
-    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small, or static (no context)."""
+    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small (half the states, projected after
+    pooling), mini-transformer, or static (no context)."""
     embedding: int | None = None
-    """Size of the bilstm's token embeddings; by default 128, in bilstm-22m 180."""
+    """Numbers of a token's vector: the rank of the embedding table. By default 128, in bilstm-22m
+    180, in static the teacher's width."""
+    hidden: int | None = None
+    """Of the LSTM each way (by default half of the teacher's width, in bilstm-small a quarter); of
+    the transformer (256)."""
+    layers: int | None = None
+    """Of the mini-transformer, by default 2."""
+    share_layers: bool = False
+    """Give all layers of the mini-transformer the same weights, as ALBERT does."""
+    vocabulary: int | None = None
+    """Keep only so many tokens, the most frequent of the corpus whose words the IDF job counted;
+    the others share one vector."""
     student_pooling: str = "idf"
     """idf, or without segmentation when serving: mean, learned."""
     pooling: str = "idf"
@@ -72,9 +84,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Reject settings that cannot work."""
         read_objective(self.objective)
-        for name in ("epochs", "batch_size", "streams", "checkpoint_every", "validation_rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        numbers = ("epochs", "batch_size", "streams", "checkpoint_every", "validation_rows")
+        for name in (*numbers, "embedding", "hidden", "layers", "vocabulary"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.batch_size % self.streams:
             raise ValueError(
                 f"batch_size must be a multiple of streams ({self.streams}), got {self.batch_size}"
@@ -206,8 +220,8 @@ def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None) -> None:
         return
     # What an older run does not name has its default.
     begun = {**begun, "student": dataclasses.asdict(StudentConfig(**begun["student"]))}
-    # Offset and scale follow from the store; printing them would bury what differs.
-    derived = ("offset", "scale", "folder")
+    # These follow from the store; printing them would bury what differs.
+    derived = ("offset", "scale", "folder", "kept")
     pairs = [
         {name: str(value) for name, value in one.items() if name not in derived}
         for one in (begun, wanted)

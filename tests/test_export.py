@@ -119,12 +119,14 @@ def test_int8_is_as_near_as_the_card_says(exported, encoder, sentences, mean_vec
     assert recorded > 0.99
 
 
-def test_int8_is_chosen_only_if_its_vectors_are_torchs():
-    def card(cosine):
-        return {"backends": {"onnx": {}, "onnx-int8": {"cosine": cosine}}}
+def test_int8_is_chosen_only_if_its_vectors_are_torchs_and_their_own():
+    def card(cosine, batch_effect=0.0):
+        small = {"cosine": cosine, "batch_effect": batch_effect}
+        return {"backends": {"onnx": {}, "onnx-int8": small}}
 
     assert choose(card(0.9991), "auto") == "onnx-int8"
     assert choose(card(0.9989), "auto") == "onnx"
+    assert choose(card(0.9991, batch_effect=1e-4), "auto") == "onnx"
     assert choose(card(0.9989), "onnx-int8") == "onnx-int8"
     assert choose({}, "auto") == "torch"  # an export made before there were ONNX files
     with pytest.raises(ValueError, match="auto, onnx, onnx-int8, torch, got 'tensorrt'"):

@@ -5,14 +5,19 @@ import onnx
 import pytest
 import torch
 
-from distill_jobs.backends import open_onnx
-from distill_jobs.onnx_export import graph, write_onnx
+from distill_jobs.backends import choose, open_onnx
+from distill_jobs.onnx_export import write_onnx
+from distill_jobs.onnx_graph import graph
 from distill_jobs.reader import Batch
 from distill_jobs.student import Student, preset
+
+KINDS = ("bilstm", "bilstm-small", "static", "mini-transformer")
 
 
 def student(kind="bilstm", vocabulary=50, width=16, **shape):
     torch.manual_seed(0)
+    if kind == "mini-transformer":
+        shape = {"hidden": 128, **shape}
     made = Student(preset(kind, vocabulary=vocabulary, width=width, **shape))
     made.offset.normal_()
     made.scale.fill_(2.0)
@@ -36,7 +41,7 @@ def expected(model, ids, weights):
 
 
 @pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
-@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("rows", "longest"), [(2, 1), (6, 9), (65, 40)])
 def test_the_graph_gives_torchs_vectors_for_any_number_and_length(
     tmp_path, kind, pooling, rows, longest
@@ -49,7 +54,7 @@ def test_the_graph_gives_torchs_vectors_for_any_number_and_length(
 
 
 @pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
-@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind, pooling):
     model = student(kind, pooling=pooling)
     ids, weights = batch(np.random.default_rng(0))
@@ -62,6 +67,63 @@ def test_an_empty_sentence_gets_the_mean_vector_in_both_files(tmp_path, kind, po
 def as_batch(ids, weights):
     tensors = torch.from_numpy(ids), torch.from_numpy(weights)
     return Batch(*tensors, torch.zeros(len(ids), 1), len(ids), len(ids))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("bilstm", {"kept": 9}),
+        ("static", {"embedding": 4, "pooling": "learned"}),
+        ("mini-transformer", {"kept": 9, "layers": 1}),
+        ("mini-transformer", {"layers": 3, "share_layers": True}),
+    ],
+)
+def test_the_graph_gives_torchs_vectors_for_other_shapes(tmp_path, kind, shape):
+    model = student(kind, **shape)
+    if model.rows is not None:
+        model.keep(range(10, 19))
+    onnx.save(graph(model), tmp_path / "model.onnx")
+    ids, weights = batch(np.random.default_rng(0))
+    found = open_onnx(tmp_path / "model.onnx")(ids, weights)
+    np.testing.assert_allclose(found, expected(model, ids, weights), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["idf", "learned"])
+@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+def test_in_int8_a_vector_is_the_same_alone_and_among_any_neighbours(tmp_path, kind, pooling):
+    model = student(kind, width=64, pooling=pooling)
+    ids, weights = batch(np.random.default_rng(0), rows=40, longest=30)
+    facts = write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
+    # Its own weights are float32 sums, which round by the length of the batch.
+    most = 1e-6 if pooling == "learned" else 0.0
+    assert facts["onnx-int8"]["batch_effect"] <= most
+    vectorise = open_onnx(tmp_path / "model.int8.onnx")
+    together = vectorise(ids, weights)
+    for row in range(1, 40):
+        tokens = int((weights[row] > 0).sum())
+        alone = vectorise(ids[row : row + 1, :tokens], weights[row : row + 1, :tokens])
+        np.testing.assert_allclose(alone[0], together[row], atol=most)
+    shuffled = np.random.default_rng(1).permutation(40)[:17]
+    again = vectorise(ids[shuffled], weights[shuffled])
+    np.testing.assert_allclose(again, together[shuffled], atol=most)
+
+
+def test_the_guards_are_what_makes_it_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("distill_jobs.onnx_graph._with_guards", dict)
+    model = student(width=64)
+    monkeypatch.setattr("distill_jobs.onnx_graph._GUARDS", 0)
+    ids, weights = batch(np.random.default_rng(0), rows=40, longest=30)
+    facts = write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
+    assert facts["onnx-int8"]["batch_effect"] > 1e-4
+    assert choose({"backends": facts}, "auto") == "onnx"
+
+
+def test_a_small_student_of_4000_tokens_is_below_two_megabytes(tmp_path):
+    model = student("bilstm-small", vocabulary=21_128, width=768, kept=4000)
+    model.keep(range(4000))
+    ids, weights = batch(np.random.default_rng(0), vocabulary=21_128)
+    facts = write_onnx(model, tmp_path, [as_batch(ids[1:], weights[1:])])
+    assert facts["onnx-int8"]["file_bytes"] < 2e6
 
 
 @pytest.mark.parametrize(("kind", "megabytes"), [("bilstm", (17.2, 4.5)), ("static", (65.0, 16.4))])

@@ -10,9 +10,14 @@ from schemas.weights import weighted_pool
 CONFIG = StudentConfig(kind="bilstm", vocabulary=50, width=16, embedding=8)
 
 
-def student(kind="bilstm", pooling="idf"):
+KINDS = ("bilstm", "bilstm-small", "static", "mini-transformer")
+
+
+def student(kind="bilstm", pooling="idf", **shape):
     torch.manual_seed(0)
-    made = Student(preset(kind, vocabulary=50, width=16, embedding=8, pooling=pooling))
+    if kind == "mini-transformer":
+        shape = {"hidden": 128, **shape}
+    made = Student(preset(kind, vocabulary=50, width=16, embedding=8, pooling=pooling, **shape))
     made.offset.normal_()
     made.scale.fill_(2.0)
     return made.eval()
@@ -28,7 +33,7 @@ def batch(*rows):
 
 
 @pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
-@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_padding_and_neighbours_change_no_vector(kind, pooling):
     model = student(kind, pooling)
     alone = model.vectors(*batch([5, 6, 7]))
@@ -52,8 +57,8 @@ def test_the_last_state_depends_on_the_first_token():
     assert not torch.allclose(one[0, 2], other[0, 2])
 
 
-def test_order_matters_to_the_bilstm_but_not_to_the_static_student():
-    for kind, same in (("bilstm", False), ("static", True)):
+def test_order_matters_to_all_but_the_static_student():
+    for kind, same in (("bilstm", False), ("mini-transformer", False), ("static", True)):
         model = student(kind)
         one, other = model.vectors(*batch([5, 6, 7])), model.vectors(*batch([7, 6, 5]))
         assert torch.allclose(one, other, atol=1e-6) is same
@@ -77,7 +82,7 @@ def test_the_two_way_lstm_equals_torchs_bidirectional_one_on_packed_sentences():
 
 
 @pytest.mark.parametrize("pooling", ["idf", "mean", "learned"])
-@pytest.mark.parametrize("kind", ["bilstm", "bilstm-small", "static"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_sentence_without_tokens_gets_the_mean_vector(kind, pooling):
     model = student(kind, pooling)
     found = model.vectors(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1))
@@ -128,11 +133,53 @@ def test_learned_weights_are_positive_sum_to_1_and_do_not_see_the_idf():
     torch.testing.assert_close(model(ids, (weights > 0).float())[1], learned)
 
 
+def test_layers_that_share_their_weights_count_once():
+    sizes = [parameters(student("mini-transformer", layers=3, share_layers=s)) for s in (0, 1)]
+    one = parameters(student("mini-transformer", layers=1))
+    two = parameters(student("mini-transformer", layers=2))
+    assert sizes == [one + 2 * (two - one), one]
+
+
+def test_an_embedding_of_low_rank_is_the_table_times_a_matrix():
+    model = student("static")
+    assert model.encoder.embedding.weight.shape == (50, 8)
+    full = Student(preset("static", vocabulary=50, width=16)).eval()
+    full.load_state_dict(
+        {
+            "encoder.embedding.weight": model.encoder.embedding.weight @ model.projection.weight.T,
+            "offset": model.offset,
+            "scale": model.scale,
+        }
+    )
+    ids, weights = batch([5, 6, 7], [1, 2])
+    torch.testing.assert_close(
+        model.vectors(ids, weights), full.vectors(ids, weights), atol=1e-6, rtol=1e-5
+    )
+
+
+def test_tokens_that_are_not_kept_share_one_vector():
+    model = student(kept=2)
+    model.keep([5, 9])
+    assert model.encoder.embedding.weight.shape == (3, 8)
+    found = model.vectors(*batch([5, 6, 9], [5, 7, 9], [9, 6, 5], [5, 5, 9]))
+    torch.testing.assert_close(found[0], found[1], atol=0, rtol=0)
+    assert not torch.allclose(found[0], found[2])
+    assert not torch.allclose(found[0], found[3])
+
+
+def test_as_many_tokens_must_be_kept_as_the_shape_says():
+    for tokens in ([5], [5, 5], [1, 2, 3]):
+        with pytest.raises(ValueError, match=f"2 token ids are kept, got {len(set(tokens))}"):
+            student(kept=2).keep(tokens)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         ({"pooling": "max"}, "idf, mean, learned, got 'max'"),
-        ({"kind": "gru"}, "bilstm-22m, static, got 'gru'"),
+        ({"kind": "gru"}, "static, mini-transformer, got 'gru'"),
+        ({"kind": "mini-transformer"}, r"layers and hidden must be at least 1, got \(0, 0\)"),
+        ({"kept": 50}, "kept must be below the vocabulary, 50: 50"),
         ({"width": 15}, "even, got 15"),
     ],
 )
