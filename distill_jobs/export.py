@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from distill_jobs import checkpoint
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
@@ -103,7 +105,8 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         preparer.save(folder.absolute())
     else:
         TokenPreparer(preparer.tokenizer_json, preparer.max_tokens).save(folder)
-    backends = write_onnx(student.eval(), folder, _held_out(run, store))
+    held_out = _held_out(run, store)
+    backends = write_onnx(student.eval(), folder, held_out)
     state = checkpoint.read_state(path)
     about = {
         "model_type": "ltd_student",
@@ -117,6 +120,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         "parameters": parameters(student),
         "file_bytes": weights.stat().st_size,
         "backends": backends,
+        "unknown_rate": unknown_rate(student, held_out),
         "train_seconds": state.seconds,
         "train_steps": state.step,
         "validation": state.scores,
@@ -134,6 +138,14 @@ def _held_out(run: Mapping[str, Any], store: Store) -> list[Batch]:
     """Sentences that the training did not see."""
     _, groups = hold_out(row_groups(store), run["validation_rows"], run["seed"])
     return held_out_batches(groups, open_decoder(store, run["pooling"]))
+
+
+def unknown_rate(student: Student, batches: Sequence[Batch]) -> float:
+    """Share of the tokens of sentences that have no vector of their own, from 0 to 1."""
+    if student.rows is None:
+        return 0.0
+    tokens = torch.cat([batch.ids_BT[batch.weights_BT > 0] for batch in batches])
+    return round(float((student.rows[tokens] == 0).float().mean()), 6)
 
 
 def _about_store(store: Store) -> dict[str, object]:
@@ -196,9 +208,20 @@ encoder = SentenceEncoder.load("this folder")
 vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
 ```
 
-{_needs(card)} Sentences longer than the teacher's limit are cut. The
+{_needs(card)} {_knows(card)}Sentences longer than the teacher's limit are cut. The
 vectors carry whatever bias the corpus and the teacher have.
 """
+
+
+def _knows(card: Mapping[str, Any]) -> str:
+    """What a student of fewer tokens does not tell apart, for the model card."""
+    kept = card["student_config"].get("kept")
+    if not kept:
+        return ""
+    return (
+        f"It tells {kept:,} tokens apart;\n{card['unknown_rate']:.2%} of those in the held-out "
+        "sentences are none of them.\n"
+    )
 
 
 def _needs(card: Mapping[str, Any]) -> str:

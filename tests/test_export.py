@@ -15,6 +15,7 @@ from distill_jobs import backends, checkpoint
 from distill_jobs.backends import choose
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.export import ExportConfig, export
+from distill_jobs.preflight import preflight
 from distill_jobs.reader import read_group, row_groups, to_batch
 from distill_jobs.student import Student, StudentConfig
 from distill_jobs.train import TrainConfig, distil
@@ -308,3 +309,53 @@ def test_the_model_card_has_the_numbers_of_this_student(exported):
         assert f"{facts['file_bytes']:,} | {facts['cosine']:.6f}" in text
     assert f"{card['store_rows']:,}" in text
     assert f"{card['validation']['spearman']:.3f}" in text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "shape", [{"vocabulary": 30}, {"student": "mini-transformer", "layers": 1, "hidden": 32}]
+)
+def test_a_student_of_another_shape_is_trained_exported_and_served(
+    small_store, tmp_path, sentences, shape, backend
+):
+    settings = {"epochs": 1, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
+    shape = {"embedding": 8, "student_pooling": "learned", **shape}
+    config = TrainConfig(store=str(small_store), out=tmp_path / "training", **shape, **settings)
+    found = distil(config)
+    card = export(ExportConfig(training=config.out, out=tmp_path / "student"))
+    unknown = [found["unknown_rate"], card["unknown_rate"]]
+    assert all(0 < rate < 0.6 for rate in unknown) if "vocabulary" in shape else unknown == [0, 0]
+    encoder = SentenceEncoder.load(tmp_path / "student", backend)
+    exact = SentenceEncoder.load(tmp_path / "student", "torch")
+    together, alone = encoder.encode(sentences[:20]), exact.encode(sentences[:20], batch_size=1)
+    apart = np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1)
+    assert apart.max() < (0.02 if backend == "onnx-int8" else 1e-5)
+    assert ("30 tokens apart" in (tmp_path / "student/README.md").read_text()) == (
+        "vocabulary" in shape
+    )
+
+
+def test_the_unknown_rate_that_training_tells_is_that_of_the_corpus(small_store, tmp_path):
+    """Counted again from the rows: their words are those of the IDF table."""
+    settings = {"store": str(small_store), "out": tmp_path / "training", "validation_rows": 40}
+    rates = [
+        preflight(TrainConfig(**settings, vocabulary=kept))[1]["unknown_rate"]
+        for kept in (5, 20, 50)
+    ]
+    assert rates == sorted(rates, reverse=True)
+    run, _ = preflight(TrainConfig(**settings, vocabulary=20))
+    opened = open_store(small_store)
+    groups = row_groups(opened)
+    tokens = [
+        read_group(group, ["token_ids"])["token_ids"].combine_chunks().flatten().to_numpy()
+        for group in groups
+    ]
+    tokens = np.concatenate(tokens)
+    content = tokens[~np.isin(tokens, (2, 3))]  # without [CLS] and [SEP]
+    assert 1 - np.isin(content, run.kept).mean() == pytest.approx(rates[1], abs=0.05)
+
+
+def test_a_vocabulary_that_leaves_nothing_out_is_refused(small_store, tmp_path):
+    config = TrainConfig(store=str(small_store), out=tmp_path / "training", vocabulary=10**6)
+    with pytest.raises(ValueError, match=r"vocabulary must be 1 to \d+ tokens, got 1000000"):
+        preflight(config)
