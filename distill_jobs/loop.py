@@ -6,6 +6,7 @@ again, by Ray or by a person, is the ordinary way in.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import resource
 import sys
@@ -121,7 +122,8 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
     for step, batch in _all_batches(run, state.step, per_epoch, rank, world):
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * schedule(step, total)
-        loss = _step(wrapped, student, batch, objective, run.precision)
+        part = functools.partial(objective, done=step / max(1, total - 1))
+        loss = _step(wrapped, student, batch, part, run.precision)
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         done = step + 1

@@ -55,7 +55,8 @@ class TrainConfig:
     pooling: str = "idf"
     """Which of the store's vectors to learn."""
     objective: str = "mse"
-    """mse, cosine, relational, or a weighted sum such as cosine=1,relational=20."""
+    """mse, l2, cosine, relational, gram_kl, order, infonce, or a weighted sum such as
+    cosine=1,relational=0..20,relational@64=5 (a weight that grows; the first 64 numbers)."""
     epochs: int = 3
     """Passes over the store."""
     batch_size: int = 256
