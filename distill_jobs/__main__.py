@@ -13,14 +13,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 JOBS = {
     "train": "distil a student from a teacher store",
     "export": "write a finished student as a folder that serves by itself",
+    "sentence-transformers": "write an exported student as a folder for sentence-transformers",
     "encode": "turn the sentences of a file into vectors with an exported student",
     "evaluate": "compare teacher, students and a baseline on labelled sets",
+    "sweep": "train students of many settings from one store, and compare them",
 }
+MODULES = {"sentence-transformers": "st_export"}
 
 
 def main(argv: list[str]) -> None:
     """Hand the rest of the command line to the named job."""
-    choose(JOBS, "distill_jobs.", argv)
+    choose(JOBS, "distill_jobs.", argv, named=MODULES)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def launch(run: Run, config: TrainConfig) -> None:
 
     if not ray.is_initialized():
         with keeping_sigterm():  # Ray would let it abort this process
-            _start_ray(config.workers)
+            start_ray(config.workers)
     resources = {"CPU": 1.0, **({"GPU": 1.0} if config.gpu else {})}
     trainer = TorchTrainer(
         functools.partial(_worker, run),
@@ -175,8 +175,12 @@ def launch(run: Run, config: TrainConfig) -> None:
     trainer.fit()
 
 
-def _start_ray(workers: int) -> None:
-    """Connect to the cluster that the environment names, or start one here."""
+def start_ray(workers: int) -> None:
+    """Connect to the cluster that the environment names, or start one here.
+
+    Args:
+        workers: that it must have processors for.
+    """
     import ray
 
     if os.environ.get("RAY_ADDRESS"):

@@ -111,7 +111,13 @@ def keeping_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def choose(jobs: Mapping[str, str], modules: str, argv: Sequence[str], tail: str = "") -> None:
+def choose(
+    jobs: Mapping[str, str],
+    modules: str,
+    argv: Sequence[str],
+    tail: str = "",
+    named: Mapping[str, str] | None = None,
+) -> None:
     """Hand the rest of a command line to the job that its first word names.
 
     Args:
@@ -119,16 +125,18 @@ def choose(jobs: Mapping[str, str], modules: str, argv: Sequence[str], tail: str
         modules: with a job's name after it, a module that has a function `main`.
         argv: the command line from the job's name on.
         tail: of the usage line.
+        named: job -> its module, where that has another name.
     """
     if argv and argv[0] in jobs:
         # Beam warns, as it is imported, of every optional cloud package that is not there.
         logging.disable(logging.WARNING)
-        job = importlib.import_module(modules + argv[0])
+        job = importlib.import_module(modules + (named or {}).get(argv[0], argv[0]))
         logging.disable(logging.NOTSET)
         job.main(argv[1:])
         return
-    listing = "\n".join(f"  {job:10}{purpose}" for job, purpose in jobs.items())
-    command = re.sub("[._]", " ", modules)
+    wide = max(10, 2 + max(map(len, jobs)))
+    listing = "\n".join(f"  {job:{wide}}{purpose}" for job, purpose in jobs.items())
+    command = re.sub(r"\.|_$", " ", modules)
     usage = f"usage: python -m {command}JOB [flags]{tail}\n\njobs:\n{listing}\n"
     if argv and argv[0] in ("-h", "--help"):
         sys.stdout.write(usage)
@@ -178,7 +186,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _program() -> str:
     package = os.path.basename(os.path.dirname(sys.argv[0])) or sys.argv[0]
-    words = itertools.takewhile(str.isalpha, sys.argv[1:3])
+    words = itertools.takewhile(re.compile(r"[a-z]+(-[a-z]+)*").fullmatch, sys.argv[1:3])
     return " ".join([f"python -m {package}", *words])
 
 

@@ -20,8 +20,8 @@ MAY_IMPORT = {
     },
     "distill_jobs": {
         *("schemas", "ray", "torch", "safetensors", "numpy", "pyarrow", "scipy", "sklearn"),
-        *("threadpoolctl", "tokenizers", "onnx", "onnxruntime"),
-        *("matplotlib", "jinja2", "tensorboardX", "tqdm", "tyro"),
+        *("threadpoolctl", "tokenizers", "transformers", "onnx", "onnxruntime"),
+        *("matplotlib", "jinja2", "tensorboardX", "tqdm", "tyro", "sentence_transformers"),
     },
 }
 # What runs code, or may run code, from a file that somebody else wrote.
