@@ -47,13 +47,17 @@ def write_onnx(
     quantize_dynamic(
         graph(student, to_quantise=True), small, per_channel=True, op_types_to_quantize=wanted
     )
-    found = {name: _facts(student, folder / FILES[name], batches) for name in ("onnx", "onnx-int8")}
+    found = {
+        name: compare_with_torch(student, folder / FILES[name], batches)
+        for name in ("onnx", "onnx-int8")
+    }
     assert float(str(found["onnx"]["least_cosine"])) > _EXACT, found
     return found
 
 
 @torch.inference_mode()
-def _facts(student: Student, path: Path, batches: list[Batch]) -> dict[str, object]:
+def compare_with_torch(student: Student, path: Path, batches: list[Batch]) -> dict[str, object]:
+    """What `write_onnx` says of one file."""
     vectorise: Vectorise = open_onnx(path)
     offset_H = student.offset.numpy()
     cosines, effects = [], []
