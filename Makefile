@@ -5,7 +5,7 @@ TORCH_BACKEND ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults test-cluster check format docs lock bench clean
+.PHONY: help setup demo test test-faults test-cluster check format docs lock bench-speed clean
 
 help:  ## show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,9 +50,10 @@ lock: setup  ## write deploy/requirements.lock: every package of an image, with 
 	    --no-header --no-annotate --no-emit-index-url --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_28 --output-file deploy/requirements.lock
 
-bench: demo  ## measure size and speed of students beside a BERT-base-shaped teacher
+bench-speed: demo  ## measure size, speed and start of students beside BERTs of four shapes
 	$(BIN)/python -m tests.bench.speed --preparer work/demo/bilstm \
-	    --sentences work/demo/sample/corpus.txt
+	    --sentences work/demo/sample/corpus.txt --out work/bench
+	$(BIN)/python -m tests.bench.start --preparer work/demo/bilstm
 
 clean:  ## remove the demo's output
 	rm -rf work

@@ -43,7 +43,9 @@ def choose(card: Mapping[str, Any], wanted: str) -> str:
     if wanted == "auto":
         if "onnx" not in has:
             return "torch"
-        small = has["onnx-int8"]
+        small = has.get(
+            "onnx-int8", {"cosine": 0.0}
+        )  # `distill_jobs compress bits` leaves one file
         alike = small["cosine"] >= LEAST_COSINE
         return "onnx-int8" if alike and _batch_effect(small) <= MOST_BATCH_EFFECT else "onnx"
     if wanted not in has:
@@ -64,7 +66,7 @@ def open_backend(
         folder: of the export.
         card: of the export.
         backend: from `choose`.
-        threads: processor threads; None is 1 for ONNX and torch's own choice for torch.
+        threads: processor threads of torch, None for its own choice; ONNX has one.
 
     Raises:
         FileNotFoundError: if its file is not in the folder.
@@ -74,19 +76,19 @@ def open_backend(
         raise FileNotFoundError(f"{folder} has no {path.name}, which backend {backend} needs")
     if backend == "torch":
         return _open_torch(path, card["student_config"], threads)
-    return open_onnx(path, threads or 1)
+    return open_onnx(path)
 
 
-def open_onnx(path: Path, threads: int = 1) -> Vectorise:
-    """Load an ONNX file that `distill_jobs.onnx_export` wrote.
+def open_onnx(path: Path) -> Vectorise:
+    """Load an ONNX file that `distill_jobs.onnx_export` wrote; it may be called by several threads.
 
-    A second thread made int8 1.2 to 1.5 times as slow on a busy machine of 2 cores, and float32
-    not faster (2026-11-21): better a second process.
+    A second thread within a batch made int8 1.2 to 1.5 times as slow on a busy machine of 2 cores,
+    and float32 not faster (2026-11-21): better a second batch beside it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     # As in __main__: a thread that waits sleeps, since machines are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -36,7 +36,7 @@ class EncodeConfig:
     backend: str = "auto"
     """auto (onnx-int8 where it is as good, else onnx), onnx-int8, onnx or torch."""
     threads: int | None = None
-    """Processor threads; by default 1 for ONNX, and torch's choice for torch."""
+    """Batches that ONNX encodes at a time, by default 1; processor threads of torch."""
 
 
 def main(argv: Sequence[str]) -> None:

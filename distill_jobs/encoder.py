@@ -4,14 +4,16 @@ torch is imported only where its backend is asked for, jieba only for students t
 Array letters: N sentences, B of a batch, T tokens, H the teacher's width.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from distill_jobs.backends import FILES, Vectorise, choose, open_backend
-from distill_jobs.padding import pad_content
+from distill_jobs.padding import one_row, pad_content
 from distill_jobs.tokens import TokenPreparer, load_tokens
 from schemas.fingerprint import file_digest, read_sealed
 from schemas.text import MAX_CHARACTERS, clean
@@ -28,7 +30,11 @@ class SentenceEncoder:
     """A finished student, ready to encode."""
 
     def __init__(
-        self, vectorise: Vectorise, preparer: "Preparer | TokenPreparer", card: dict[str, Any]
+        self,
+        vectorise: Vectorise,
+        preparer: "Preparer | TokenPreparer",
+        card: dict[str, Any],
+        threads: int = 1,
     ) -> None:
         """Hold a student and what prepares its sentences.
 
@@ -37,9 +43,11 @@ class SentenceEncoder:
             preparer: the one that its store was made with, or its tokenizer alone if the student
                 does not pool by IDF.
             card: what is known of it, see `distill_jobs.export`; and the ``backend``.
+            threads: batches that are vectorised at a time.
         """
         self._vectorise = vectorise
         self._preparer = preparer
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.card = card
 
     @classmethod
@@ -53,7 +61,8 @@ class SentenceEncoder:
             backend: ``onnx-int8``, ``onnx`` or ``torch``; ``auto`` takes onnx-int8 where its
                 vectors have a cosine of at least 0.999 to torch's, as measured at export, else
                 onnx.
-            threads: processor threads; by default 1 for ONNX, and torch's own choice for torch.
+            threads: batches that ONNX encodes at a time, by default 1; processor threads of torch,
+                by default its own choice.
 
         Raises:
             FileNotFoundError: if it is not such a folder.
@@ -65,24 +74,26 @@ class SentenceEncoder:
         chosen = choose(card, backend)
         vectorise = open_backend(folder, card, chosen, threads)
         served = {"backend": chosen, "file_bytes": (folder / FILES[chosen]).stat().st_size}
-        return cls(vectorise, _load_preparer(folder, card), {**card, **served})
+        at_a_time = 1 if chosen == "torch" else threads or 1
+        return cls(vectorise, _load_preparer(folder, card), {**card, **served}, at_a_time)
 
     @property
     def width(self) -> int:
         """H."""
         return int(self.card["student_config"]["width"])
 
-    def encode(self, texts: Sequence[str], batch_size: int = BATCH_SIZE) -> Floats:
+    def encode(self, texts: Iterable[str], batch_size: int = BATCH_SIZE) -> Floats:
         """Encode sentences, in batches of similar length.
 
         A sentence is cleaned, and cut as the teacher's were. One in which nothing is left to read
         gets the mean vector of the training corpus.
 
         Args:
-            texts: any number of sentences.
+            texts: any number of sentences; read a few thousand at a time, so that beside a
+                generator's no more than the result is in memory.
             batch_size: sentences a batch. The vectors do not depend on it but for rounding: by
-                1e-5 of their distance from the mean vector; with onnx-int8, which rounds what a
-                batch has in common, by a few hundredths, at a cosine above 0.999.
+                1e-5 of their distance from the mean vector (onnx-int8 files of exports whose card
+                names no ``batch_effect``, which `load` chooses only if told to: a few hundredths).
 
         Returns:
             Vectors [N, H] in the order of the texts.
@@ -90,27 +101,38 @@ class SentenceEncoder:
         Raises:
             ValueError: if `texts` is a single string, or one of the texts is not a string.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"encode takes a list of sentences, got the string {texts[:40]!r}")
-        found = np.empty((len(texts), self.width), dtype=np.float32)
-        for start in range(0, len(texts), _SORTED_TOGETHER):
-            piece = [_cleaned(text) for text in texts[start : start + _SORTED_TOGETHER]]
-            found[start : start + len(piece)] = self._encode(piece, batch_size)
+        if isinstance(texts, str | bytes):
+            what = "string" if isinstance(texts, str) else "bytes"
+            raise ValueError(f"encode takes a list of sentences, got the {what} {texts[:40]!r}")
+        waiting = iter(texts)
+        found = self._encode(_next_piece(waiting, 0), batch_size)
+        while piece := _next_piece(waiting, len(found)):
+            done = len(found)
+            # Moves pages, not bytes: no time at which the vectors are in memory twice.
+            found.resize((done + len(piece), self.width), refcheck=False)
+            found[done:] = self._encode(piece, batch_size)
         return found
 
     def _encode(self, texts: list[str], batch_size: int) -> Floats:
         prepared = self._preparer.prepare(texts)
-        lengths_N = np.array([len(one.token_ids) for one in prepared], dtype=np.int32)
-        order = np.argsort(lengths_N, kind="stable")
-        found = np.empty((len(texts), self.width), dtype=np.float32)
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        if len(prepared) == 1:
+            return self._vectorise(*one_row(prepared[0].token_ids, prepared[0].weights))
+        lengths = [len(one.token_ids) for one in prepared]
+        order = sorted(range(len(prepared)), key=lengths.__getitem__)
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+        def vectors(batch: list[int]) -> Floats:
             ids_BT, weights_BT = pad_content(
                 np.concatenate([prepared[i].token_ids for i in batch]),
                 np.concatenate([prepared[i].weights for i in batch]),
-                lengths_N[batch],
+                np.array([lengths[i] for i in batch], dtype=np.int32),
             )
-            found[batch] = self._vectorise(ids_BT, weights_BT)
+            return self._vectorise(ids_BT, weights_BT)
+
+        found = np.empty((len(texts), self.width), dtype=np.float32)
+        run = map if self._pool is None or len(batches) == 1 else self._pool.map
+        for batch, vectors_BH in zip(batches, run(vectors, batches), strict=True):
+            found[batch] = vectors_BH
         return found
 
 
@@ -145,8 +167,13 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _cleaned(text: str) -> str:
-    if not isinstance(text, str):
-        raise ValueError(f"a sentence must be a string, got {type(text).__name__}: {text!r}")
-    # Text from programs may hold lone surrogates, which no tokenizer takes.
-    return clean(text[:MAX_CHARACTERS].encode("utf-8", "replace").decode())
+def _next_piece(waiting: Iterator[str], done: int) -> list[str]:
+    """The next thousands of sentences, cleaned; `done` came before."""
+    piece = []
+    for position, text in enumerate(itertools.islice(waiting, _SORTED_TOGETHER), done):
+        if not isinstance(text, str):
+            what = f"{type(text).__name__}: {text!r:.80}"
+            raise ValueError(f"a sentence must be a string, got {what} at position {position}")
+        # Text from programs may hold lone surrogates, which no tokenizer takes.
+        piece.append(clean(text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()))
+    return piece

@@ -17,12 +17,23 @@ The last four look at other sentences of the batch; with several workers, of eac
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-WeightedSum = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+
+
+class WeightedSum(Protocol):
+    """Objectives and their weights, at a point of the training."""
+
+    def __call__(
+        self, student_BH: torch.Tensor, teacher_BH: torch.Tensor, done: float
+    ) -> torch.Tensor:
+        """The sum; `done` is the share of the training that is over."""
+        ...
+
 
 _TEMPERATURE = 0.1  # of gram_kl
 _MARGIN = 0.015  # of order, Jasper's
@@ -70,7 +81,8 @@ def l2(student_BH: torch.Tensor, teacher_BH: torch.Tensor) -> torch.Tensor:
     >>> float(l2(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])))
     5.0
     """
-    return torch.linalg.vector_norm(student_BH - teacher_BH, dim=1).mean()
+    distances_B: torch.Tensor = torch.linalg.vector_norm(student_BH - teacher_BH, dim=1)
+    return distances_B.mean()
 
 
 def gram_kl(student_BH: torch.Tensor, teacher_BH: torch.Tensor) -> torch.Tensor:

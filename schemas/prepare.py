@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tokenizers
 
 from schemas import parts
+from schemas.fast_tokens import FastTokenizer
 from schemas.fingerprint import (
     Fingerprint,
     check_same,
@@ -25,7 +25,7 @@ from schemas.fingerprint import (
     seal,
 )
 from schemas.idf import IdfTable
-from schemas.weights import SMOOTHING, Floats, character_shares, token_weights
+from schemas.weights import SMOOTHING, Floats, character_shares, character_weights, token_weights
 from schemas.words import Segmenter, segmenter
 
 _DICTIONARY = "user_dictionary.txt"
@@ -82,9 +82,7 @@ class Preparer:
             )
         self.tokenizer_json = tokenizer_json
         self.table = idf
-        self._tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._tokenizer = FastTokenizer(tokenizer_json, max_tokens)
         self._segmenter = words
         self._idf = idf.lookup()
         self._unseen = idf.unseen_idf
@@ -95,7 +93,7 @@ class Preparer:
             "segmenter": words.name,
             "idf": idf.digest(),
             "tokenizer": digest(tokenizer_json),
-            "vocabulary": str(self._tokenizer.get_vocab_size()),
+            "vocabulary": str(self._tokenizer.library.get_vocab_size()),
             "max_tokens": str(max_tokens),
             "smoothing": str(smoothing),
         }
@@ -106,18 +104,26 @@ class Preparer:
         Returns:
             One `Prepared` each; its weights are all 0 where the tokenizer sees nothing.
         """
-        encodings = self._tokenizer.encode_batch(list(texts))
-        return [self._prepare(text, one) for text, one in zip(texts, encodings, strict=True)]
+        return [self._prepare(text) for text in texts]
 
-    def _prepare(self, text: str, encoding: tokenizers.Encoding) -> Prepared:
+    def _prepare(self, text: str) -> Prepared:
         words = self._segmenter.words(text)
-        weights = token_weights(
-            character_shares(words, self._idf_of),
-            np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),
-            np.array(encoding.special_tokens_mask, dtype=np.bool_),
-            self.smoothing,
-        )
-        return Prepared(text, words, np.array(encoding.ids, dtype=np.int32), weights)
+        shares = character_shares(words, self._idf_of)
+        ids, places = self._tokenizer.content(text)
+        head, tail = self._tokenizer.head, self._tokenizer.tail
+        if places is None:
+            ends = len(head), len(tail)
+            weights = character_weights(shares[: len(ids)], ends, self.smoothing)
+        else:
+            offsets = [0] * 2 * len(head) + places + [0] * 2 * len(tail)
+            special = [True] * len(head) + [False] * len(ids) + [True] * len(tail)
+            weights = token_weights(
+                shares,
+                np.array(offsets, dtype=np.int64).reshape(-1, 2),
+                np.array(special, dtype=np.bool_),
+                self.smoothing,
+            )
+        return Prepared(text, words, np.array([*head, *ids, *tail], dtype=np.int32), weights)
 
     def _idf_of(self, word: str) -> float:
         return self._idf.get(word, self._unseen)
@@ -134,7 +140,7 @@ class Preparer:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The tokens of ids, as the vocabulary writes them."""
-        return [str(self._tokenizer.id_to_token(one)) for one in ids]
+        return [str(self._tokenizer.library.id_to_token(one)) for one in ids]
 
     def save(self, folder: str | Path) -> None:
         """Write what `load_preparer` needs: its files, and last the one with their digests."""
