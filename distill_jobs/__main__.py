@@ -14,11 +14,18 @@ JOBS = {
     "train": "distil a student from a teacher store",
     "export": "write a finished student as a folder that serves by itself",
     "sentence-transformers": "write an exported student as a folder for sentence-transformers",
+    "compress": "make a finished student smaller, one step a verb",
     "encode": "turn the sentences of a file into vectors with an exported student",
     "evaluate": "compare teacher, students and a baseline on labelled sets",
+    "tune": "train a finished student on a labelled set, with a head",
+    "task-logits": "what a task's teacher says of unlabelled sentences, from its stored vectors",
     "sweep": "train students of many settings from one store, and compare them",
 }
-MODULES = {"sentence-transformers": "st_export"}
+MODULES = {
+    "sentence-transformers": "st_export",
+    "tune": "tuning.tune",
+    "task-logits": "tuning.task_logits",
+}
 
 
 def main(argv: list[str]) -> None:

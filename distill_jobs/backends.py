@@ -43,9 +43,8 @@ def choose(card: Mapping[str, Any], wanted: str) -> str:
     if wanted == "auto":
         if "onnx" not in has:
             return "torch"
-        small = has.get(
-            "onnx-int8", {"cosine": 0.0}
-        )  # `distill_jobs compress bits` leaves one file
+        # `distill_jobs compress bits` leaves a single file.
+        small = has.get("onnx-int8", {"cosine": 0.0})
         alike = small["cosine"] >= LEAST_COSINE
         return "onnx-int8" if alike and _batch_effect(small) <= MOST_BATCH_EFFECT else "onnx"
     if wanted not in has:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from distill_jobs import checkpoint
+from distill_jobs.backends import FILES
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig, parameters
@@ -171,7 +172,6 @@ def _about_store(store: Store) -> dict[str, object]:
 def model_card(card: Mapping[str, Any]) -> str:
     """The README of an export, with the numbers of this very student."""
     scores = card["validation"]
-    exact, small = card["backends"]["onnx"], card["backends"]["onnx-int8"]
     return f"""---
 language: zh
 pipeline_tag: sentence-similarity
@@ -190,12 +190,7 @@ classification, clustering and retrieval, and its vectors lie in the teacher's s
 | parameters | {card["parameters"]:,} | {card["teacher_parameters"]:,} |
 | bytes of weights | {card["file_bytes"]:,} | {card["teacher_bytes"]:,} |
 
-| file | bytes | cosine to torch's vectors, mean and least |
-|---|---|---|
-| model.safetensors | {card["file_bytes"]:,} | |
-| model.onnx | {exact["file_bytes"]:,} | {exact["cosine"]:.6f}, {exact["least_cosine"]:.6f} |
-| model.int8.onnx | {small["file_bytes"]:,} | {small["cosine"]:.6f}, {small["least_cosine"]:.6f} |
-
+{_files(card)}
 On held-out sentences of its corpus: Spearman of pair similarities against the teacher's
 {scores["spearman"]:.3f}, mean cosine to the teacher's vector {scores["cosine"]:.3f}, share of
 variance missed {scores["unexplained"]:.3f}. Its quality on labelled sets is in the evaluation
@@ -211,6 +206,17 @@ vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
 {_needs(card)} {_knows(card)}Sentences longer than the teacher's limit are cut. The
 vectors carry whatever bias the corpus and the teacher have.
 """
+
+
+def _files(card: Mapping[str, Any]) -> str:
+    """The weights, for the model card."""
+    lines = ["| file | bytes | cosine to torch's vectors, mean and least |", "|---|---|---|"]
+    if "onnx-int8" in card["backends"]:  # else it was compressed until only one file was left
+        lines += [f"| {FILES['torch']} | {card['file_bytes']:,} | |"]
+    for name, facts in card["backends"].items():
+        cosines = f"{facts['cosine']:.6f}, {facts['least_cosine']:.6f}"
+        lines += [f"| {FILES[name]} | {facts['file_bytes']:,} | {cosines} |"]
+    return "\n".join(lines) + "\n"
 
 
 def _knows(card: Mapping[str, Any]) -> str:
