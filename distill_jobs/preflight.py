@@ -60,6 +60,7 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         hidden=config.hidden,
         layers=config.layers,
         share_layers=config.share_layers or None,
+        projected=config.projected or None,
         pooling=config.student_pooling,
         kept=len(kept),
     )

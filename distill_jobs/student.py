@@ -38,6 +38,8 @@ class StudentConfig:
     """Of the transformer."""
     share_layers: bool = False
     """Whether the transformer's layers have the same weights (ALBERT)."""
+    projected: bool = False
+    """Whether pooled states are projected even where they are as wide as the vectors."""
     pooling: str = "idf"
     """Weights of the tokens: idf (given), mean (equal), learned (by a head on the states)."""
     kept: int = 0
@@ -174,12 +176,12 @@ def parameters(student: nn.Module) -> int:
 
 
 def _projection(config: StudentConfig) -> nn.Linear | None:
-    """From pooled states to vectors, where the states do not have the vectors' width.
+    """From pooled states to vectors, if asked for, or if the states do not have their width.
 
     After pooling, it costs one row a sentence, not a token. Both are linear, so the vectors are the
     same; without a bias a sentence of no tokens still gets the mean vector.
     """
-    if config.states == config.width and not config.layers:
+    if config.states == config.width and not config.layers and not config.projected:
         return None
     projection = nn.Linear(config.states, config.width, bias=False)
     if config.layers:

@@ -47,6 +47,8 @@ class TrainConfig:
     """Of the mini-transformer, by default 2."""
     share_layers: bool = False
     """Give all layers of the mini-transformer the same weights, as ALBERT does."""
+    projected: bool = False
+    """Project the pooled states of bilstm, too, which have the vectors' width already."""
     vocabulary: int | None = None
     """Keep only so many tokens, the most frequent of the corpus whose words the IDF job counted;
     the others share one vector."""

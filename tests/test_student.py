@@ -157,6 +157,13 @@ def test_an_embedding_of_low_rank_is_the_table_times_a_matrix():
     )
 
 
+def test_a_projection_is_there_where_the_states_have_another_width_or_it_is_asked_for():
+    assert student().projection is None
+    assert student(hidden=8).projection is None
+    assert student(hidden=4).projection.weight.shape == (16, 8)
+    assert student(projected=True).projection.weight.shape == (16, 16)
+
+
 def test_tokens_that_are_not_kept_share_one_vector():
     model = student(kept=2)
     model.keep([5, 9])

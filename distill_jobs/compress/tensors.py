@@ -59,44 +59,12 @@ def with_fixed_states(config: StudentConfig) -> StudentConfig:
 
 
 def assembled(config: StudentConfig, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Student:
-    """A student of the given shape that holds the arrays, ready to run.
-
-    A student whose S is H has no projection. Where there is one nevertheless, its states get one
-    more number that is always 0: in an LSTM, a unit each way whose weights are all 0.
-    """
-    own = dict(arrays)
-    if PROJECTION in own and config.states == config.width and not config.layers:
-        config = _with_dead_states(config, own)
-    student = Student(config)
+    """A student of the given shape that holds the arrays, ready to run."""
+    student = Student(dataclasses.replace(config, projected=PROJECTION in arrays))
     student.load_state_dict(
         {
             name: torch.from_numpy(np.ascontiguousarray(value)).to(student.state_dict()[name].dtype)
-            for name, value in own.items()
+            for name, value in arrays.items()
         }
     )
     return student.eval()
-
-
-def _with_dead_states(config: StudentConfig, own: Arrays) -> StudentConfig:
-    """Add them to the arrays."""
-    if config.kind == "static":
-        ways, larger = 1, dataclasses.replace(config, embedding=config.states + 1)
-        own["encoder.embedding.weight"] = np.pad(own["encoder.embedding.weight"], ((0, 0), (0, 1)))
-    else:
-        ways, larger = 2, dataclasses.replace(config, hidden=config.states // 2 + 1)
-        for direction in DIRECTIONS:
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                key = f"{direction}.{name}_l0"
-                own[key] = _padded_gates(own[key], recurrent=name == "weight_hh")
-    for name in {PROJECTION, WEIGHER} & own.keys():
-        by_way = own[name].reshape(len(own[name]), ways, -1)
-        own[name] = np.pad(by_way, ((0, 0), (0, 0), (0, 1))).reshape(len(own[name]), -1)
-    return larger
-
-
-def _padded_gates(stacked: npt.NDArray[np.generic], *, recurrent: bool) -> npt.NDArray[np.generic]:
-    """Four gates [4 h, ...] of one more unit."""
-    by_gate = stacked.reshape(4, len(stacked) // 4, *stacked.shape[1:])
-    more = [(0, 0), (0, 1), *[(0, 1 if recurrent else 0)] * (stacked.ndim - 1)]
-    padded = np.pad(by_gate, more)
-    return padded.reshape(-1, *padded.shape[2:])
