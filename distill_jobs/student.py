@@ -14,7 +14,7 @@ from torch.nn import functional
 from distill_jobs.token_encoders import token_encoder
 from schemas.weights import weighted_pool
 
-KINDS = ("bilstm", "bilstm-small", "bilstm-22m", "static", "mini-transformer")
+KINDS = ("bilstm", "bilstm-22m", "bilstm-small", "bilstm-tiny", "static", "mini-transformer")
 POOLINGS = ("idf", "mean", "learned")
 
 TINY = 1e-12  # what a sentence of no tokens is divided by
@@ -93,6 +93,7 @@ def preset(kind: str, *, vocabulary: int, width: int, **chosen: int | str | None
         "bilstm": {"embedding": 128},  # LTD-BERT's
         "bilstm-22m": {"embedding": 180},  # in its published size, for 21,128 tokens
         "bilstm-small": {"embedding": 128, "hidden": width // 4},
+        "bilstm-tiny": {"embedding": 64, "hidden": width // 8},
         "static": {"embedding": 0},
         "mini-transformer": {"embedding": 128, "hidden": 256, "layers": 2},
     }

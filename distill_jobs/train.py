@@ -35,14 +35,14 @@ class TrainConfig:
     store_version: int | None = None
     """Version of the store; by default the newest when the training begins."""
     student: str = "bilstm"
-    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small (half the states, projected after
-    pooling), mini-transformer, or static (no context)."""
+    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small and bilstm-tiny (a half and a quarter
+    of the states, projected after pooling), mini-transformer, or static (no context)."""
     embedding: int | None = None
     """Numbers of a token's vector: the rank of the embedding table. By default 128, in bilstm-22m
-    180, in static the teacher's width."""
+    180, in bilstm-tiny 64, in static the teacher's width."""
     hidden: int | None = None
-    """Of the LSTM each way (by default half of the teacher's width, in bilstm-small a quarter); of
-    the transformer (256)."""
+    """Of the LSTM each way (by default half of the teacher's width, in bilstm-small a quarter, in
+    bilstm-tiny an eighth); of the transformer (256)."""
     layers: int | None = None
     """Of the mini-transformer, by default 2."""
     share_layers: bool = False

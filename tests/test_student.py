@@ -99,7 +99,13 @@ def test_standardising_undoes_the_way_into_the_teachers_space():
 @pytest.mark.parametrize(
     ("kind", "megabytes"),
     # 22m is the published size of LTD-BERT: 21,128 tokens x 180 and two LSTMs of 384.
-    [("bilstm", 17.1), ("bilstm-22m", 22.2), ("bilstm-small", 14.0), ("static", 64.9)],
+    [
+        ("bilstm", 17.1),
+        ("bilstm-22m", 22.2),
+        ("bilstm-small", 14.0),
+        ("bilstm-tiny", 6.5),
+        ("static", 64.9),
+    ],
 )
 def test_the_sizes_for_a_teacher_of_bert_bases_shape(kind, megabytes):
     model = Student(preset(kind, vocabulary=21_128, width=768))
