@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from distill_jobs import latency, metrics
+from distill_jobs.disagreements import worst
+from distill_jobs.likeness import Likeness, Reference
+from distill_jobs.metrics import Doubles
 from distill_jobs.models import Model, Vectors, all_texts, embed
-from distill_jobs.result import Facts, Result, Score
+from distill_jobs.result import ALL, NEIGHBOURS, Facts, Result, Score
 from distill_jobs.scoring import Scorer
 from distill_jobs.tasks import LabelledSet
 from schemas.command import on_terminal
@@ -24,45 +27,75 @@ def compare(
     Args:
         compared: the reference first; it gives a text the same vector in every set.
         sets: overlaps removed.
-        budgets: see `Scorer`.
-        seed: see `Scorer`.
+        budgets: see `Scorer`, as for `seed`.
+        seed: of every draw.
     """
     assert not compared[0].per_set
     scorers = [Scorer(labelled, budgets, seed) for labelled in sets]
     base = next(embed(compared[0], sets))
-    base_cosines = _pair_cosines(scorers, base)
+    with threadpool_limits(1):  # as for all that is likened to it: equal vectors, equal neighbours
+        reference = Reference(sets, base, seed)
     students = [model for model in compared if model.is_student]
-    scores: list[Score] = []
     facts = {m.name: _teacher_facts(students) for m in compared if not (m.is_student or m.per_set)}
-    pair_cosines = {}
+    scores: list[Score] = []
+    likeness: dict[str, Likeness] = {}
     for model in compared:
         _tell(model.name, "vectors")
         embedded = [base] * len(sets) if model is compared[0] else embed(model, sets)
-        for scorer, vectors in zip(scorers, embedded, strict=True):
-            _tell(model.name, scorer.labelled.name)
-            index = base if model.is_student and vectors.width == base.width else None
-            with threadpool_limits(1):  # threads cost probes 6-fold on a busy 2-core machine
-                scores += scorer.scores(model.name, vectors, index)
+        found, vectors = _scores(model, scorers, embedded, base)
+        scores += found
+        if model.per_set:
+            continue
+        likeness[model.name] = _liken(model, reference, vectors)
+        scores.append(_neighbours(model, likeness[model.name]))
         if model.is_student:  # every set's vectors are then those of all texts
-            _tell(model.name, "speed")
             facts[model.name] = _student_facts(model, vectors, base, all_texts(sets))
-            pair_cosines[model.name] = np.stack([base_cosines, _pair_cosines(scorers, vectors)])
     _tell("", "")
+    theirs, *mine_of = [likeness[model.name].pair_cosines for model in (compared[0], *students)]
+    pairs = dict(zip([model.name for model in students], mine_of, strict=True))
     return Result(
         models=tuple(model.name for model in compared),
         sets=tuple(sets),
         scores=tuple(scores),
         facts=facts,
         cards={model.name: model.card for model in students},
-        pair_cosines=pair_cosines,
+        pair_cosines={name: _joined(theirs, mine) for name, mine in pairs.items()},
+        likeness=likeness,
+        disagreements={name: worst(sets, theirs, mine) for name, mine in pairs.items()},
     )
 
 
-def _pair_cosines(scorers: Sequence[Scorer], vectors: Vectors) -> metrics.Doubles:
-    return np.concatenate([scorer.pair_cosines(vectors) for scorer in scorers])
+def _scores(
+    model: Model, scorers: Sequence[Scorer], embedded: Iterable[Vectors], base: Vectors
+) -> tuple[list[Score], Vectors]:
+    """Scores on all sets, and the vectors of the last."""
+    found: list[Score] = []
+    vectors = base
+    for scorer, vectors in zip(scorers, embedded, strict=True):
+        _tell(model.name, scorer.labelled.name)
+        index = base if model.is_student and vectors.width == base.width else None
+        with threadpool_limits(1):  # threads cost probes 6-fold on a busy 2-core machine
+            found += scorer.scores(model.name, vectors, index)
+    return found, vectors
+
+
+def _liken(model: Model, reference: Reference, vectors: Vectors) -> Likeness:
+    _tell(model.name, "likeness")
+    with threadpool_limits(1):
+        return reference.liken(vectors)
+
+
+def _neighbours(model: Model, likeness: Likeness) -> Score:
+    return Score(model.name, ALL, NEIGHBOURS, likeness.neighbours_R, likeness.queries, 0)
+
+
+def _joined(theirs: Sequence[Doubles], mine: Sequence[Doubles]) -> Doubles:
+    """Cosines [2, P] of the pairs of all sets."""
+    return np.stack([np.concatenate(list(theirs)), np.concatenate(list(mine))])
 
 
 def _student_facts(model: Model, mine: Vectors, base: Vectors, texts: Sequence[str]) -> Facts:
+    _tell(model.name, "speed")
     aligned = None
     if mine.width == base.width:
         aligned = float(metrics.cosines(mine.of(texts), base.of(texts)).mean())

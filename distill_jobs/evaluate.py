@@ -4,18 +4,19 @@ sets -> minus sentences trained on -> vectors of each model -> scores -> table a
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import tyro
 
-from distill_jobs import models, report, scoreboard
+from distill_jobs import guards, models, report, scoreboard
 from distill_jobs.compare import compare
 from distill_jobs.holdout import without_overlaps
 from distill_jobs.models import Model
-from distill_jobs.result import Estimate, Facts, Result
+from distill_jobs.result import Result
+from distill_jobs.summary import judged, summarise
 from distill_jobs.tasks import LabelledSet, read_sets
 from schemas import parts, store, tables
 from schemas.command import on_terminal, run_job
@@ -23,6 +24,7 @@ from schemas.fingerprint import Fingerprint, digest, file_digest
 from schemas.store import Store
 
 PROTOCOL = "1"  # goes up with any change that moves a number
+CONTENT = "2"  # goes up when rows are added: a finished run is then done again, into the same table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,9 @@ class EvaluateConfig:
     """Numbers of labels that probes are taught with, besides all of them."""
     seed: int = 0
     """Of every draw."""
+    require_retention: float | None = None
+    """Fail (status 65), the report being written, if a student keeps less of the reference's mean
+    value than this, say 0.95, or does not stand in for it at all."""
 
     def __post_init__(self) -> None:
         """Reject settings that cannot work."""
@@ -56,9 +61,16 @@ class EvaluateConfig:
             raise ValueError(f"max_rows must be at least 10, got {self.max_rows}")
         if any(budget < 2 for budget in self.budgets):
             raise ValueError(f"budgets must be at least 2 labels, got {self.budgets}")
+        if self.require_retention is not None and not 0 <= self.require_retention < math.inf:
+            raise ValueError(f"require_retention must be 0 or more, got {self.require_retention}")
         names = [argument.partition("=")[0] for argument in self.student]
         if len(set(names)) < len(names):
             raise ValueError(f"students must have different names, got {names}")
+
+    @property
+    def least_kept(self) -> float:
+        """Share of the reference's mean value that a student must keep to stand in for it."""
+        return guards.LEAST_KEPT if self.require_retention is None else self.require_retention
 
     @property
     def command(self) -> str:
@@ -85,12 +97,26 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     """Run the job, or find that it has been run.
 
     Returns:
-        The summary: mean value and retention of each model, what was left out, where things are.
+        The summary: each model's mean value, how far it is from the others, how alike its vectors
+        are, a verdict on each student; what was left out, where things are.
 
     Raises:
         FileNotFoundError: if the sets, a store or an export is not there.
-        ValueError: on bad data, or if `out` holds evaluations that cannot be compared with this.
+        ValueError: on bad data, if `out` holds evaluations that cannot be compared with this, or,
+            with the report written, if a student keeps less than `require_retention`.
     """
+    summary = judged(_evaluate(config), config.least_kept)
+    reasons = [
+        f"{name} does not stand in for its teacher: {'; '.join(faults)}"
+        for name, faults in summary["faults"].items()
+    ]
+    if reasons and config.require_retention is not None:
+        raise ValueError(f"{'. '.join(reasons)}. The report is {summary['report']}")
+    return summary
+
+
+def _evaluate(config: EvaluateConfig) -> dict[str, object]:
+    """Run the job, or find that it has been run; the summary says nothing of `least_kept`."""
     table = f"{config.out}/evaluation"
     sets = read_sets(config.tasks, max_rows=config.max_rows, seed=config.seed, only=config.sets)
     students = [models.student(argument) for argument in config.student]
@@ -104,7 +130,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     fingerprint = _fingerprint(config, sets, teacher_store)
     run_id = digest([fingerprint, _identity(config, trained)])
     done = store.committed(table, run_id)
-    if done is not None and report.written_by(config.out) == run_id:
+    if done is not None and report.written_by(config.out) == (run_id, config.least_kept):
         _show((config.out / report.TEXT).read_text(encoding="utf-8"))
         return {**done.summary, "already_done": True}
     if store.exists(table):
@@ -116,7 +142,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, object]:
     compared = _reference_first(config.reference, [*teachers, *students])
     compared.append(models.tfidf(config.seed))
     result = compare(compared, sets, budgets=config.budgets, seed=config.seed)
-    summary = _summary(config, result)
+    result = dataclasses.replace(result, least_kept=config.least_kept)
+    summary = summarise(result, str(config.out / report.HTML), table)
     report.write(config.out, result, config.command, run_id)
     _show(scoreboard.text(result, colour=on_terminal()))
     if done is None:  # else only the report was lost, or another run's took its place
@@ -173,7 +200,7 @@ def _identity(config: EvaluateConfig, trained: Sequence[Store]) -> list[object]:
         name, _, folder = argument.partition("=")
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         exports[name] = {str(path.relative_to(folder)): file_digest(path) for path in files}
-    return [exports, [(s.location, s.version) for s in trained]]
+    return [CONTENT, exports, [(s.location, s.version) for s in trained]]
 
 
 def _commit(
@@ -187,31 +214,6 @@ def _commit(
     store.commit(
         table, tables.EVALUATION, [part], run_id=run_id, fingerprint=fingerprint, summary=summary
     )
-
-
-def _summary(config: EvaluateConfig, result: Result) -> dict[str, object]:
-    return {
-        "report": str(config.out / report.HTML),
-        "evaluation": f"{config.out}/evaluation",
-        "reference": result.reference,
-        "rows": len(result.scores),
-        "overlaps": {s.name: s.overlaps for s in result.sets if s.overlaps},
-        "models": {
-            name: {
-                "mean": round(result.mean(name).value, 4),
-                "retention": _plain(result.mean_retention(name)),
-                **{k: v for k, v in dataclasses.asdict(facts).items() if v is not None},
-            }
-            for name in result.models
-            for facts in [result.facts.get(name, Facts())]
-        },
-    }
-
-
-def _plain(estimate: Estimate) -> list[float | None]:
-    """Value, low, high; JSON has no NaN."""
-    numbers = dataclasses.astuple(estimate)
-    return [round(number, 4) if np.isfinite(number) else None for number in numbers]
 
 
 def _show(table: str) -> None:

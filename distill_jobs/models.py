@@ -56,11 +56,12 @@ class Model:
 
 
 class Vectors:
-    """Holds the vector of each text."""
+    """Holds the vector of each text; `flawed` are those that zeros stand for."""
 
-    def __init__(self, texts: Sequence[str], vectors_NH: Floats) -> None:
+    def __init__(self, texts: Sequence[str], vectors_NH: Floats, flawed: int = 0) -> None:
         self._rows = {text: row for row, text in enumerate(texts)}
         self._vectors_NH = vectors_NH
+        self.flawed = flawed
 
     def of(self, texts: Sequence[str]) -> Floats:
         """Vectors [N, H] of some of the texts, in their order."""
@@ -81,27 +82,33 @@ def all_texts(sets: Sequence[LabelledSet]) -> list[str]:
 def embed(model: Model, sets: Sequence[LabelledSet]) -> Iterator[Vectors]:
     """Encode each distinct text once; yields the vectors for each set in turn.
 
+    A student's vector with a number that is not finite becomes zeros and is counted: such a student
+    is to be shown beside the others, as what it is.
+
     Raises:
-        ValueError: if the model gives the wrong shape, or a number that is not finite.
+        ValueError: if the model gives the wrong shape, or, being no student, a number that is not
+            finite.
     """
     if model.per_set:
         for labelled in sets:
-            yield Vectors(labelled.texts, _checked(model, labelled.texts))
+            yield _encode(model, labelled.texts)
         return
-    texts = all_texts(sets)
-    yield from [Vectors(texts, _checked(model, texts))] * len(sets)
+    yield from [_encode(model, all_texts(sets))] * len(sets)
 
 
-def _checked(model: Model, texts: Sequence[str]) -> Floats:
+def _encode(model: Model, texts: Sequence[str]) -> Vectors:
     vectors_NH = np.asarray(model.encode(texts), dtype=np.float32)
     if vectors_NH.ndim != 2 or len(vectors_NH) != len(texts):
         raise ValueError(
             f"{model.name} gave an array of shape {vectors_NH.shape} for {len(texts)} texts"
         )
-    bad_N = ~np.isfinite(vectors_NH).all(axis=1)
+    bad_N = np.logical_not(np.isfinite(vectors_NH).all(axis=1))
     if bad_N.any():
-        raise ValueError(f"{model.name} gave NaN or infinity for {texts[int(bad_N.argmax())]!r}")
-    return vectors_NH
+        if not model.is_student:
+            first = texts[int(bad_N.argmax())]
+            raise ValueError(f"{model.name} gave NaN or infinity for {first!r}")
+        vectors_NH = np.where(bad_N[:, None], np.float32(0), vectors_NH)
+    return Vectors(texts, vectors_NH, int(bad_N.sum()))
 
 
 def teachers(store: Store, texts: Sequence[str], missing: Path) -> list[Model]:

@@ -1,104 +1,82 @@
 """Result -> plots as SVG text: quality with intervals, quality against cost, labels, agreement."""
 
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
 from distill_jobs.metrics import Doubles
-from distill_jobs.result import Column, Facts, Result, Score
-
-TEACHERS = ("#1d3d5c", "#5b86ad", "#a9c4dc")  # the reference is the first
-STUDENTS = ("#c8553d", "#e09f3e", "#588157", "#7d5a94")
-BASELINE = "#b3afa7"
-_INK, _GRID = "#2b2b2b", "#e6e3dd"
-_STYLE: Any = {  # Any: matplotlib types the keys as a list of literals
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "ltd",
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.edgecolor": "#8d8a84",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
+from distill_jobs.plot_style import INK, OTHERS, SOFT, STUDENTS, ascii_name, colours, svg
+from distill_jobs.result import MOST_SHOWN, Column, Facts, Result, Score
 
 
-def colours(result: Result) -> dict[str, str]:
-    """A colour per model: blues for teachers, warm for students, grey for the baseline."""
-    pools = {"teacher": list(TEACHERS), "baseline": [BASELINE]}
-    found = {}
-    students = 0
-    for model in result.models:
-        pool = pools.get(model.partition("/")[0], []) if model not in result.students else []
-        if pool:
-            found[model] = pool.pop(0)
-        elif model in result.students:
-            found[model] = STUDENTS[students % len(STUDENTS)]
-            students += 1
-        else:
-            found[model] = TEACHERS[-1]
-    return found
+def ranking(result: Result) -> str:
+    """A line per model: its mean value and 95 % interval, the best on top."""
+    colour = colours(result)
+    models = sorted(_sound(result), key=lambda name: result.mean(name).value)
+
+    def draw(axes: Axes) -> None:
+        level = result.mean(result.reference).value
+        axes.axvline(level, color=colour[result.reference], linewidth=1, linestyle=(0, (4, 3)))
+        for place, model in enumerate(models):
+            mean = result.mean(model)
+            axes.plot([mean.low, mean.high], [place] * 2, color=colour[model], linewidth=2)
+            axes.plot(mean.value, place, "o", color=colour[model], markersize=7)
+        names = [ascii_name(model if len(model) < 40 else f"{model[:38]}..") for model in models]
+        axes.set_yticks(range(len(models)), names, fontsize=9)
+        axes.set_ylim(-0.6, len(models) - 0.4)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("mean value over all sets")
+
+    return svg(draw, 11.4, 0.8 + 0.26 * len(models))
 
 
 def task_bars(result: Result, columns: Sequence[Column], *, wide: bool) -> str:
     """Grouped bars per task with 95 % intervals, across the page or half of it."""
     colour = colours(result)
-    width = 0.8 / len(result.models)
+    models = result.shown()
+    width = 0.8 / len(models)
 
     def draw(axes: Axes) -> None:
-        for place, model in enumerate(result.models):
+        for place, model in enumerate(models):
             scores = [result.score(model, column) for column in columns]
             at = [number + (place + 0.5) * width - 0.4 for number, s in enumerate(scores) if s]
             found = [score for score in scores if score]
             values = [score.value for score in found]
             axes.bar(at, values, width * 0.92, color=colour[model], label=model)
             axes.errorbar(
-                at, values, yerr=_errors(found), fmt="none", ecolor=_INK, elinewidth=0.8, alpha=0.7
+                at, values, yerr=_errors(found), fmt="none", ecolor=INK, elinewidth=0.8, alpha=0.7
             )
-        labels = [_ascii(task) for task, _ in columns]
+        labels = [ascii_name(task) for task, _ in columns]
         axes.set_xticks(range(len(columns)), labels, fontsize=9)
         axes.set_xlim(-0.55, len(columns) - 0.45)
         axes.grid(axis="x", visible=False)
         axes.set_ylim(0, min(1.02, axes.get_ylim()[1]))
 
-    return _svg(draw, 11.4 if wide else 5.5, 3.2)
+    return svg(draw, 11.4 if wide else 5.5, 3.2)
 
 
 def quality_against(
     result: Result, cost: Callable[[Facts], float | None], label: str
 ) -> str | None:
     """Mean value, with interval, against a cost on a log axis; None if no cost is known."""
+    sound = _sound(result)
     costs = {name: cost(facts) for name, facts in result.facts.items()}
-    known = {name: value for name, value in costs.items() if value}
+    known = {name: value for name, value in costs.items() if value and name in sound}
     if not known:
         return None
-    low, high = min(known.values()) / 2, max(known.values()) * 2
+    many = len(known) > MOST_SHOWN
+    low, high = min(known.values()) / 1.5, max(known.values()) * 1.5
 
     def draw(axes: Axes) -> None:
-        _points(axes, result, known)
-        _levels(axes, result, [model for model in result.models if model not in known])
         axes.set(xscale="log", xlim=(low, high), xlabel=label, ylabel="mean value over all sets")
         axes.margins(y=0.15)
+        _levels(axes, result, [model for model in sound if model not in known])
+        _points(axes, result, known)
         _plain_ticks(axes, low, high)
 
-    return _svg(draw, 5.5, 3.7)
+    return svg(draw, *((11.4, 4.6) if many else (5.5, 3.7)))
 
 
 def label_budgets(result: Result, task: str) -> str:
@@ -107,7 +85,7 @@ def label_budgets(result: Result, task: str) -> str:
     train = next(len(s.train) for s in result.sets if s.name == task)
 
     def draw(axes: Axes) -> None:
-        for model in result.models:
+        for model in result.shown():
             found = [s for s in result.scores if (s.model, s.task) == (model, task)]
             curve = sorted((_budget(s.metric, train), s) for s in found if "accuracy" in s.metric)
             budgets = [budget for budget, _ in curve]
@@ -125,9 +103,9 @@ def label_budgets(result: Result, task: str) -> str:
         axes.set_xscale("log")
         axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets])
         axes.minorticks_off()
-        axes.set_title(_ascii(task), fontsize=10, loc="left", fontweight="bold")
+        axes.set_title(ascii_name(task), fontsize=10, loc="left", fontweight="bold")
 
-    return _svg(draw, 3.6, 2.7)
+    return svg(draw, 3.6, 2.7)
 
 
 def agreement(result: Result, student: str) -> str:
@@ -148,13 +126,19 @@ def agreement(result: Result, student: str) -> str:
             linewidths=0.1,
             extent=(low, 1, low, 1),
         )
-        axes.set_xlabel(f"cosine by {_ascii(result.reference)}")
-        axes.set_ylabel(f"cosine by {_ascii(student)}")
+        axes.set_xlabel(f"cosine by {ascii_name(result.reference)}")
+        axes.set_ylabel(f"cosine by {ascii_name(student)}")
         axes.set_aspect("equal")
-        together = np.corrcoef(reference, own)[0, 1]
-        axes.set_title(f"{len(own):,} pairs, correlation {together:.3f}", fontsize=10, loc="left")
+        varied = reference.std() > 0 and own.std() > 0
+        together = f", correlation {np.corrcoef(reference, own)[0, 1]:.3f}" if varied else ""
+        axes.set_title(f"{len(own):,} pairs{together}", fontsize=10, loc="left")
 
-    return _svg(draw, 5.0, 4.4)
+    return svg(draw, 5.0, 4.4)
+
+
+def _sound(result: Result) -> list[str]:
+    """The models that belong in one picture: broken students would squeeze the others together."""
+    return [m for m in result.models if m not in result.students or not result.broken(m)]
 
 
 def _budget(metric: str, everything: int) -> int:
@@ -171,6 +155,7 @@ def _errors(scores: Sequence[Score]) -> Doubles:
 def _points(axes: Axes, result: Result, costs: Mapping[str, float]) -> None:
     """A point with its interval for each model whose cost is known."""
     means = {model: result.mean(model) for model in costs}
+    colour = colours(result)
     for model, mean in means.items():
         errors = np.abs(np.array([[mean.low], [mean.high]]) - mean.value)
         axes.errorbar(
@@ -180,9 +165,12 @@ def _points(axes: Axes, result: Result, costs: Mapping[str, float]) -> None:
             fmt="o",
             markersize=9,
             elinewidth=1.4,
-            color=colours(result)[model],
+            color=colour[model],
+            zorder=2 if colour[model] == OTHERS else 3,
         )
-    _name_points(axes, {m: (costs[m], mean.value) for m, mean in means.items()})
+    points = {model: (costs[model], mean.value) for model, mean in means.items()}
+    named = {*_front(points), result.reference} if len(points) > MOST_SHOWN else set(points)
+    _name_points(axes, {name: point for name, point in points.items() if name in named})
 
 
 def _levels(axes: Axes, result: Result, models: Sequence[str]) -> None:
@@ -191,55 +179,62 @@ def _levels(axes: Axes, result: Result, models: Sequence[str]) -> None:
         level = result.mean(model).value
         axes.axhline(level, color=colours(result)[model], linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
-            _ascii(model),
-            (0.5, level),
+            ascii_name(model),
+            (0.02, level),
             (0, 4),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
-            ha="center",
             fontsize=9,
-            color="#77736c",
+            color=SOFT,
         )
 
 
 def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
-    """Names beside points, on the side with room; near ones are moved apart, lowest first."""
-    across = [x for x, _ in points.values()]
-    middle, room = np.sqrt(min(across) * max(across)), 0.05 * float(np.diff(axes.get_ylim())[0])
-    last: dict[float, float] = {}
-    for name, (x, y) in sorted(points.items(), key=lambda point: point[1][1]):
-        left = x > middle
-        level = last[x] = max(y, last.get(x, -np.inf) + room)
+    """Names in a column right of the plot, each with a line to its point; none covers another."""
+    low, high = axes.get_ylim()
+    ordered = sorted(points.items(), key=lambda point: point[1][1])
+    levels = spread([(y - low) / (high - low) for _, (_, y) in ordered])
+    for (name, point), level in zip(ordered, levels, strict=True):
         axes.annotate(
-            _ascii(name),
-            (x, level),
-            (-10 if left else 10, -3),
+            ascii_name(name),
+            point,
+            (1.03, level),
             fontsize=9,
-            textcoords="offset points",
-            ha="right" if left else "left",
+            textcoords="axes fraction",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": OTHERS, "linewidth": 0.7, "relpos": (0, 0.5)},
         )
+
+
+def spread(levels: Sequence[float], apart: float = 0.062) -> list[float]:
+    """Move ascending levels apart, up where there is room below the top, else down.
+
+    >>> spread([0.5, 0.5, 1.0], apart=0.25)
+    [0.5, 0.75, 1.0]
+    """
+    found: list[float] = []
+    for level in levels:
+        found.append(max([level, *(other + apart for other in found[-1:])]))
+    top = 1.0
+    for place in reversed(range(len(found))):
+        found[place] = min(found[place], top)
+        top = found[place] - apart
+    return found
+
+
+def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The points than which no other is both cheaper and better."""
+    return [
+        name
+        for name, (x, y) in points.items()
+        if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points.values())
+    ]
 
 
 def _plain_ticks(axes: Axes, low: float, high: float) -> None:
     """1, 2, 5, 10, ... in figures instead of powers."""
-    steps = [m * 10.0**e for e in range(-3, 9) for m in (1, 2, 5)]
+    firsts = (1, 2, 5) if high < 1000 * low else (1,)
+    steps = [m * 10.0**e for e in range(-3, 9) for m in firsts]
     shown = [step for step in steps if low <= step <= high]
     axes.set_xticks(shown, [f"{step:,.10g}" for step in shown])
     axes.minorticks_off()
-
-
-def _ascii(name: str) -> str:
-    """A name that the plot font has letters for; others become their code points."""
-    return name.encode("ascii", "backslashreplace").decode()
-
-
-def _svg(draw: Callable[[Axes], None], width: float, height: float) -> str:
-    """Run a drawing on fresh axes; the same drawing gives the same text."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
-        sink = io.StringIO()
-        figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
-    svg = sink.getvalue()
-    svg = svg[svg.index("<svg") :]
-    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)

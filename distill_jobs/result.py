@@ -4,11 +4,16 @@ Array letters: R bootstrap samples, with the value on the rows as they are in fr
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from distill_jobs import guards
+from distill_jobs.disagreements import Disagreement
+from distill_jobs.estimates import Difference, Estimate, difference, estimate
+from distill_jobs.likeness import Likeness
 from distill_jobs.metrics import Doubles, interval
 from distill_jobs.tasks import LabelledSet
 from schemas import tables
@@ -18,7 +23,12 @@ HEADLINE = ("spearman", "auc", "accuracy", "v_measure", "ndcg@10")
 
 FLOOR = 0.05  # a share of less than this says nothing: k-means found nothing to keep
 
+MOST_SHOWN = 9  # models in one picture
+
 Column = tuple[str, str]  # task and metric
+
+ALL = "*"  # stands for the task where a number is of all sets
+MEAN, DIFFERENCE, NEIGHBOURS = "mean", "mean_minus_reference", "neighbours@10"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +60,6 @@ class Score:
     def interval(self) -> tuple[float, float]:
         """Where 95 % of the bootstrap samples lie."""
         return interval(self.samples_R[1:])
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A number and where 95 % of its bootstrap samples lie."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,9 @@ class Result:
         cards: by student, as its export says.
         pair_cosines: by student: the reference's and the student's cosine of pairs, one below the
             other.
+        likeness: to the reference, by model; not of models that encode each set by itself.
+        disagreements: by student, the largest first.
+        least_kept: share of the reference's mean value below which a student does not stand in.
     """
 
     models: tuple[str, ...]
@@ -102,6 +106,9 @@ class Result:
     facts: Mapping[str, Facts]
     cards: Mapping[str, Mapping[str, object]]
     pair_cosines: Mapping[str, Doubles]
+    likeness: Mapping[str, Likeness] = dataclasses.field(default_factory=dict)
+    disagreements: Mapping[str, tuple[Disagreement, ...]] = dataclasses.field(default_factory=dict)
+    least_kept: float = guards.LEAST_KEPT
 
     @property
     def reference(self) -> str:
@@ -120,8 +127,7 @@ class Result:
 
     def score(self, model: str, column: Column) -> Score | None:
         """One model's score in one column."""
-        found = [s for s in self.scores if s.model == model and (s.task, s.metric) == column]
-        return found[0] if found else None
+        return self._placed.get((model, *column))
 
     def retention(self, score: Score) -> Estimate:
         """The value divided by the reference's, in the same bootstrap samples.
@@ -133,11 +139,25 @@ class Result:
             return Estimate(np.nan, np.nan, np.nan)
         # A sample in which the reference falls to 0 says nothing about a share of it.
         base_R = np.where(base.samples_R > 0, base.samples_R, np.nan)
-        return _estimate(score.samples_R / base_R)
+        return estimate(score.samples_R / base_R)
+
+    def ranked(self) -> list[str]:
+        """The models: reference, other teachers, students from the best on, baselines."""
+        order = {name: (2, 0.0) for name in self.models}
+        order |= {name: (1, -self.mean(name).value) for name in self.students}
+        order |= {name: (0, 0.0) for name in self.models if name.startswith("teacher/")}
+        return sorted(self.models, key=lambda name: (name != self.reference, order[name]))
+
+    def shown(self) -> list[str]:
+        """The models that a picture has room for: all, or without the worse students."""
+        students = [name for name in self.ranked() if name in self.students]
+        room = max(MOST_SHOWN - (len(self.models) - len(students)), 1)
+        left_out = {name for name in students[room:] if name != self.reference}
+        return [name for name in self.ranked() if name not in left_out]
 
     def mean(self, model: str) -> Estimate:
         """Mean value over the headline columns."""
-        return _estimate(self._mean_samples(model))
+        return estimate(self._means[model])
 
     def mean_retention(self, model: str) -> Estimate:
         """The mean value divided by the reference's mean value.
@@ -145,16 +165,48 @@ class Result:
         A ratio of means, not a mean of ratios: a task on which the reference itself is near 0
         would rule the latter.
         """
-        return _estimate(self._mean_samples(model) / self._mean_samples(self.reference))
+        return estimate(self._means[model] / self._means[self.reference])
+
+    def difference(self, model: str, other: str) -> Difference:
+        """How much higher a model's mean value is than another's, in the same samples."""
+        return difference(self._means[model], self._means[other])
+
+    def broken(self, student: str) -> list[str]:
+        """What is wrong with a student's vectors, whatever they score."""
+        known = self.likeness
+        if student not in known or self.reference not in known:
+            return []
+        return guards.broken(known[student], known[self.reference], self.cards[student])
+
+    def faults(self, student: str) -> list[str]:
+        """Why a student does not stand in for its teacher; nothing if it does."""
+        kept = self.mean_retention(student).value
+        return self.broken(student) + guards.kept_too_little(kept, self.least_kept)
 
     def best_student(self) -> str | None:
-        """The student that keeps most."""
-        kept = [(self.mean_retention(name).value, name) for name in self.students]
-        return max(kept)[1] if kept else None
+        """The student that keeps most; one with broken vectors only if all are."""
+        kept = [
+            (not self.broken(name), self.mean_retention(name).value, name) for name in self.students
+        ]
+        return max(kept)[2] if kept else None
+
+    def as_good_as_best(self) -> list[str]:
+        """The students without a fault that are not shown to be worse than the best."""
+        best = self.best_student()
+        return [
+            name
+            for name in self.students
+            if best and not self.faults(name) and self.difference(name, best).verdict != "worse"
+        ]
 
     def to_arrow(self) -> pa.Table:
         """Evaluation rows, sorted by model, task and metric."""
-        rows = [
+        return pa.Table.from_pylist(self.rows(), schema=tables.EVALUATION)
+
+    def rows(self) -> list[dict[str, object]]:
+        """One for each score, and for each model's mean and how far it is from the reference's."""
+        scores = [*self.scores, *(score for name in self.models for score in self._overall(name))]
+        return [
             {
                 "model": s.model,
                 "task": s.task,
@@ -164,17 +216,30 @@ class Result:
                 "high": s.interval[1],
                 "rows": s.rows,
                 "overlaps": s.overlaps,
-                "retention": self.retention(s).value,
+                "retention": self._share(s),
             }
-            for s in sorted(self.scores, key=lambda s: (s.model, s.task, s.metric))
+            for s in sorted(scores, key=lambda s: (s.model, s.task, s.metric))
         ]
-        return pa.Table.from_pylist(rows, schema=tables.EVALUATION)
 
-    def _mean_samples(self, model: str) -> Doubles:
-        found = [self.score(model, column) for column in self.columns()]
-        samples: Doubles = np.mean([score.samples_R for score in found if score], axis=0)
-        return samples
+    def _overall(self, model: str) -> list[Score]:
+        mean_R = self._means[model]
+        found = {MEAN: mean_R, DIFFERENCE: mean_R - self._means[self.reference]}
+        rows, overlaps = sum(len(s.test) for s in self.sets), sum(s.overlaps for s in self.sets)
+        return [Score(model, ALL, name, of_R, rows, overlaps) for name, of_R in found.items()]
 
+    def _share(self, score: Score) -> float:
+        of_mean = score.metric == MEAN and score.task == ALL
+        return (self.mean_retention(score.model) if of_mean else self.retention(score)).value
 
-def _estimate(samples_R: Doubles) -> Estimate:
-    return Estimate(float(samples_R[0]), *interval(samples_R[1:]))
+    @functools.cached_property
+    def _placed(self) -> dict[tuple[str, str, str], Score]:
+        return {(s.model, s.task, s.metric): s for s in reversed(self.scores)}
+
+    @functools.cached_property
+    def _means(self) -> dict[str, Doubles]:
+        """Mean over the headline columns in each sample, by model."""
+        found = {}
+        for model in self.models:
+            scores = [self.score(model, column) for column in self.columns()]
+            found[model] = np.mean([score.samples_R for score in scores if score], axis=0)
+        return found

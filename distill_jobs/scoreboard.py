@@ -4,14 +4,22 @@ import math
 import unicodedata
 from collections.abc import Mapping
 
-from distill_jobs.result import Estimate, Facts, Result
+from distill_jobs.estimates import Difference, Estimate
+from distill_jobs.result import ALL, NEIGHBOURS, Facts, Result
 
-BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+BOLD, DIM, RED, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 
 
 def text(result: Result, *, colour: bool = False) -> str:
-    """Lay out the scoreboard; with colour, the best of each row is bold and shares are dim."""
+    """Lay out the scoreboard; with colour, the best of each row is bold and shares are dim.
+
+    The table has the columns that fit (`Result.shown`); the lines above it tell of every student.
+    """
     lines = [line for name in result.students for line in facts_lines(result, name)]
+    for name in result.students:
+        if faults := result.faults(name):
+            line = f"{name} does not stand in for its teacher: {'; '.join(faults)}"
+            lines.append(f"{RED}{line}{PLAIN}" if colour else line)
     return "\n".join([*lines, "", *_table(result, colour)])
 
 
@@ -38,8 +46,10 @@ def facts_lines(result: Result, student: str) -> list[str]:
     quality = [
         f"keeps {share(result.mean_retention(student))}",
         f"alignment {facts.alignment:.3f}" if facts.alignment is not None else "",
+        _neighbours(result, student),
     ]
-    rows = {"trained": store, "quality": quality, "size": sizes, "speed": speeds}
+    rows = {"trained": store, "quality": quality, "against": _against(result, student)}
+    rows |= {"size": sizes, "speed": speeds}
     head = f"{student} ({card['student']})" if "student" in card else student
     body = [
         f"  {label:<9}{' · '.join(filter(None, facts))}"
@@ -47,6 +57,30 @@ def facts_lines(result: Result, student: str) -> list[str]:
         if any(facts)
     ]
     return [head, *body]
+
+
+def apart(difference: Difference) -> str:
+    """A difference with its interval and its verdict.
+
+    >>> apart(Difference(-0.0131, -0.016, -0.0102))
+    '-0.013 (-0.016 to -0.010), worse'
+    """
+    value, low, high = difference.value, difference.low, difference.high
+    return f"{value:+.3f} ({low:+.3f} to {high:+.3f}), {difference.verdict}"
+
+
+def _against(result: Result, student: str) -> list[str]:
+    others = [result.reference, result.best_student()]
+    return [
+        f"{other} {apart(result.difference(student, other))}"
+        for other in others
+        if other not in (student, None)
+    ]
+
+
+def _neighbours(result: Result, student: str) -> str:
+    score = result.score(student, (ALL, NEIGHBOURS))
+    return f"{percent(score.value)} of the 10 nearest in common" if score else ""
 
 
 def percent(share: float) -> str:
@@ -83,18 +117,19 @@ def _fact(card: Mapping[str, object], key: str, form: str) -> str:
 
 
 def _table(result: Result, colour: bool) -> list[str]:
+    models = result.shown()
     rows: list[tuple[str, str, list[float], list[float]]] = []
     for column in result.columns():
-        scores = [result.score(model, column) for model in result.models]
+        scores = [result.score(model, column) for model in models]
         values = [score.value if score else math.nan for score in scores]
         kept = [result.retention(score).value if score else math.nan for score in scores]
         rows.append((*column, values, kept))
-    means = [result.mean(model).value for model in result.models]
-    kept = [result.mean_retention(model).value for model in result.models]
+    means = [result.mean(model).value for model in models]
+    kept = [result.mean_retention(model).value for model in models]
     rows.append(("mean", "", means, kept))
     names = max(_width(row[0]) for row in rows)
-    widths = [max(13, len(model)) for model in result.models]
-    header = "".join(f"  {m:>{w}}" for m, w in zip(result.models, widths, strict=True))
+    widths = [max(13, len(model)) for model in models]
+    header = "".join(f"  {m:>{w}}" for m, w in zip(models, widths, strict=True))
     lines = [f"{'':{names}}  {'':9}{header}"]
     for number, (task, metric, values, shares) in enumerate(rows):
         if number == len(rows) - 1:

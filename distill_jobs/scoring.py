@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 
 from distill_jobs import metrics
+from distill_jobs.likeness import pair_cosines
 from distill_jobs.metrics import Doubles, Integers
 from distill_jobs.models import Vectors
 from distill_jobs.result import Score
@@ -53,13 +54,6 @@ class Scorer:
             for metric, (samples_R, rows) in found.items()
         ]
 
-    def pair_cosines(self, vectors: Vectors) -> Doubles:
-        """Cosine of the two sentences of each pair; empty if the set has no pairs."""
-        if self.labelled.kind is Kind.CLASSES:
-            return np.zeros(0)
-        first, second = zip(*(row.sentences for row in self.labelled.test), strict=True)
-        return metrics.cosines(vectors.of(first), vectors.of(second))
-
     def _counts(self, rows: int) -> Doubles:
         return metrics.resample(rows, self._rng("bootstrap"))
 
@@ -70,7 +64,7 @@ class Scorer:
 
     def _pairs(self, vectors: Vectors) -> dict[str, tuple[Doubles, int]]:
         gold_N = np.array([float(row.label) for row in self.labelled.test])
-        cosines_N, counts_RN = self.pair_cosines(vectors), self._counts(len(gold_N))
+        cosines_N, counts_RN = pair_cosines(self.labelled, vectors), self._counts(len(gold_N))
         if self.labelled.kind is Kind.GRADED:
             return {"spearman": (metrics.spearman(cosines_N, gold_N, counts_RN), len(gold_N))}
         return {"auc": (metrics.auc(cosines_N, gold_N == 1, counts_RN), len(gold_N))}

@@ -8,7 +8,10 @@ SCHEMA_VERSION = "1"
 POOLINGS = ("idf", "mean", "cls")
 DTYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
-_METRICS = "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*"
+_METRICS = (
+    "spearman, auc, accuracy, accuracy@<labels>, v_measure, mrr@10, ndcg@10, index_*; of all sets "
+    "mean, mean_minus_reference, neighbours@10 (nearest texts in common with the reference)"
+)
 _RETENTION = "value divided by the reference's; NaN where that is below 0.05"
 
 
@@ -54,13 +57,18 @@ MOVED = pa.schema(
 EVALUATION = pa.schema(
     [
         _column("model", pa.string(), "what made the vectors"),
-        _column("task", pa.string(), "labelled set"),
+        _column("task", pa.string(), "labelled set; * for all"),
         _column(
             "metric",
             pa.string(),
             _METRICS,
         ),
-        _column("value", pa.float64(), "the metric, higher is better", "0 to 1, Spearman -1 to 1"),
+        _column(
+            "value",
+            pa.float64(),
+            "the metric, higher is better",
+            "0 to 1; Spearman and differences -1 to 1",
+        ),
         _column("low", pa.float64(), "2.5th percentile over bootstrap samples", "as value"),
         _column("high", pa.float64(), "97.5th percentile over bootstrap samples", "as value"),
         _column("rows", pa.int64(), "labelled rows scored, overlaps removed", "rows"),
@@ -75,6 +83,18 @@ EVALUATION = pa.schema(
         ),
     ]
 )
+
+
+def logits_schema(classes: int) -> pa.Schema:
+    """Columns of a table of a task's logits.
+
+    Args:
+        classes: numbers in a row's list; their names are in the table's fingerprint.
+    """
+    doc = "scores of the task's classes by its teacher, before softmax and temperature, mean 0"
+    field = _column("logits", list_of(pa.float32()), doc, "nats")
+    key = _column("sentence_id", pa.string(), "BLAKE2b-128 of the text; the key, sorted", "hex")
+    return pa.schema([key, field.with_metadata({**field.metadata, b"width": str(classes)})])
 
 
 PROJECTION = pa.schema(
@@ -216,6 +236,11 @@ def tables_markdown() -> str:
             "`<store>.moved/<run>`, one for each part that was rewritten.",
         ),
         "evaluation": (EVALUATION, "One row per model, task and metric."),
+        "logits": (
+            logits_schema(2),
+            "What a task's teacher, a logistic head on stored vectors, says of a teacher store's "
+            "rows, part for part. The fingerprint has the head, the classes in order, the store.",
+        ),
     }
     lines = [
         "# Tables",

@@ -101,6 +101,9 @@ def test_every_model_has_a_row_for_every_task_and_metric(world):
         ("topic", "accuracy"),
         ("topic", "accuracy@4"),
         ("topic", "v_measure"),
+        ("*", "mean"),
+        ("*", "mean_minus_reference"),
+        ("*", "neighbours@10"),
     }
     assert {key[0] for key in rows} == {"teacher/idf", "teacher/mean", "mine", "baseline/tfidf"}
     assert summary["rows"] == len(rows)
@@ -119,10 +122,65 @@ def test_retention_is_the_share_of_the_references_value(world):
     evaluate(config(world))
     rows = rows_of(world)
     for (model, task, metric), row in rows.items():
+        if metric == "mean_minus_reference":
+            assert math.isnan(row["retention"])
+            continue
         base = rows["teacher/idf", task, metric.removeprefix("index_")]["value"]
         assert row["retention"] == pytest.approx(row["value"] / base)
         assert row["low"] <= row["high"]
         assert model != "teacher/idf" or row["retention"] == 1
+
+
+def test_the_difference_from_the_reference_is_that_of_the_means(world):
+    summary = evaluate(config(world, student=(f"a={world / 'student'}", f"b={world / 'student'}")))
+    rows, mine = rows_of(world), summary["models"]["a"]
+    row = rows["a", "*", "mean_minus_reference"]
+    means = [rows[model, "*", "mean"]["value"] for model in ("a", "teacher/idf")]
+    assert row["value"] == pytest.approx(means[0] - means[1])
+    kept = [row["value"], row["low"], row["high"]]
+    assert mine["minus_reference"]["value"] == pytest.approx(kept, abs=1e-4)
+    # The two are the same student, and the same rows were drawn for both.
+    assert (summary["best"], mine["minus_best"]["value"]) == ("b", [0, 0, 0])
+    assert mine["minus_best"]["verdict"] == "no difference shown"
+    assert summary["as_good_as_best"] == ["a", "b"]
+
+
+def test_the_summary_says_how_the_vectors_lie(world):
+    found = evaluate(config(world))["models"]
+    assert found["teacher/idf"]["neighbours@10"] == [1, 1, 1]
+    assert 0.3 < found["mine"]["neighbours@10"][0] < 1
+    for model in ("mine", "teacher/idf", "teacher/mean"):
+        assert -1 < found[model]["pair_cosine"] < 0.2
+        assert 1 / WIDTH < found[model]["first_component"] < 1
+    assert "pair_cosine" not in found["baseline/tfidf"]
+
+
+def test_a_student_that_keeps_enough_stands_in_and_one_that_does_not_fails_if_asked(world, capsys):
+    summary = evaluate(config(world, require_retention=0.5))
+    assert (summary["models"]["mine"]["verdict"], summary["faults"]) == ("stands in", {})
+    again = evaluate(config(world, require_retention=0.5))
+    assert (again["already_done"], again["faults"]) == (True, {})
+    asked = config(world, require_retention=1.5)
+    message = r"mine does not stand in for its teacher: it keeps [\d.]+%, less than 150.0%. The rep"
+    for _ in range(2):  # the second finds the first's report
+        with pytest.raises(ValueError, match=message):
+            evaluate(asked)
+    page = (world / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<b>mine does not stand in for its teacher:</b> it keeps" in page
+    assert store.open_store(world / "out" / "evaluation").version == 0
+
+
+def test_an_unmet_requirement_ends_the_command_with_65_and_none_with_0(world, capsys):
+    words = config(world, require_retention=1.5).command.split(" --")[1:]
+    flags = [word for flag in words for word in f"--{flag}".split()]
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 65
+    assert "mine does not stand in for its teacher: it keeps" in capsys.readouterr().err
+    assert (world / "out" / "report.txt").is_file()
+    main(flags[:-2])
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["models"]["mine"]["verdict"] == "stands in"
 
 
 def test_the_same_again_is_found_done(world, capsys):
@@ -164,6 +222,14 @@ def test_a_student_whose_store_is_gone_needs_to_be_told(world):
     assert [opened.rows for opened in training_stores(told, [lost])] == [2]
 
 
+def test_a_student_can_be_the_reference(world):
+    summary = evaluate(config(world, reference="mine"))
+    assert summary["models"]["mine"]["verdict"] == "stands in"
+    assert summary["models"]["mine"]["neighbours@10"] == [1, 1, 1]
+    assert rows_of(world)["mine", "*", "mean_minus_reference"]["value"] == 0
+    assert summary["models"]["teacher/idf"]["minus_reference"]["value"][0] != 0
+
+
 def test_only_known_models_can_be_the_reference(world):
     with pytest.raises(ValueError, match="must be one of teacher/idf, teacher/mean, mine, got 'x'"):
         evaluate(config(world, reference="x"))
@@ -172,6 +238,12 @@ def test_only_known_models_can_be_the_reference(world):
 def test_two_students_cannot_share_a_name(world):
     with pytest.raises(ValueError, match="students must have different names"):
         config(world, student=("a=x", "a=y"))
+
+
+@pytest.mark.parametrize("least", [-0.1, math.inf, math.nan])
+def test_a_requirement_is_a_share(world, least):
+    with pytest.raises(ValueError, match="require_retention must be 0 or more, got"):
+        config(world, require_retention=least)
 
 
 def test_the_command_line_prints_a_table_and_a_summary(world, capsys):

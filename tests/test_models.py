@@ -113,14 +113,22 @@ def test_the_baseline_takes_very_small_sets(texts):
     assert np.isfinite(models.tfidf(0).encode(texts)).all()
 
 
-def test_a_model_that_gives_nan_is_refused_with_the_sentence():
-    def encode(texts):
-        vectors = teacher_vectors(texts)
-        vectors[texts.index(FOOD[5])] = np.nan
-        return vectors
+def without_one(texts):
+    vectors = teacher_vectors(texts)
+    vectors[texts.index(FOOD[5])] = np.nan
+    return vectors
 
-    with pytest.raises(ValueError, match=f"m gave NaN or infinity for '{FOOD[5]}'"):
-        list(models.embed(Model("m", encode), [classes_set()]))
+
+def test_a_teacher_that_gives_nan_is_refused_with_the_sentence():
+    with pytest.raises(ValueError, match=f"teacher/m gave NaN or infinity for '{FOOD[5]}'"):
+        list(models.embed(Model("teacher/m", without_one), [classes_set()]))
+
+
+def test_zeros_stand_for_a_student_s_nan_and_are_counted():
+    (vectors,) = models.embed(Model("m", without_one), [classes_set()])
+    assert vectors.flawed == 1
+    np.testing.assert_array_equal(vectors.of([FOOD[5]]), np.zeros((1, 8), np.float32))
+    np.testing.assert_array_equal(vectors.of(LOANS), teacher_vectors(LOANS))
 
 
 def test_a_model_that_gives_the_wrong_shape_is_refused():
