@@ -69,13 +69,12 @@ def main(config: StreamConfig) -> str:
     first, rest = config.batch_sizes[0], config.batch_sizes[1:]
     settings = [(first, one) for one in config.threads]
     settings += [(one, config.threads[0]) for one in rest]
+    # All first: what a process takes at its peak begins with what its parent has.
+    runs = [encode(config, batch, threads) for batch, threads in settings]
     lines = ["| batch | threads | backend | rows | rows/s | peak MB | furthest from the first |"]
     lines.append("|" + "---|" * 7)
-    outputs: list[Path] = []
-    for batch, threads in settings:
-        said, peak, out = encode(config, batch, threads)
-        outputs.append(out)
-        apart = greatest_distance(outputs[0], out)
+    for (batch, threads), (said, peak, out) in zip(settings, runs, strict=True):
+        apart = greatest_distance(runs[0][2], out)
         told = f"{said['backend']} | {said['rows']:,} | {said['rows_per_second']:,.0f}"
         lines.append(f"| {batch} | {threads} | {told} | {peak:,.0f} | {apart:.1g} |")
     return "\n".join(lines) + "\n"
