@@ -138,28 +138,33 @@ def ranking(labelled: LabelledSet) -> Ranking | None:
 
 
 def _read_set(folder: Path, max_rows: int, seed: int) -> LabelledSet:
-    splits = {name: _split_file(folder, name) for name in ("test", "dev", "train")}
+    splits = {name: split_file(folder, name) for name in ("test", "dev", "train")}
     scored = next((name for name in ("test", "dev") if splits[name]), None)
     if scored is None:
         raise ValueError(f"{folder} has neither test.tsv nor dev.tsv (nor .tsv.gz)")
     path = splits[scored]
     assert path is not None
-    kind, test, unusable = _read_file(path)
+    kind, test, unusable = read_file(path)
     train: list[Row] = []
     if kind is Kind.CLASSES and splits["train"] is not None:
-        train_kind, train, more = _read_file(splits["train"])
+        train_kind, train, more = read_file(splits["train"])
         if train_kind is not kind:
             raise ValueError(f"{splits['train']} has columns for {train_kind}, {path} for {kind}")
         tested = {row.sentences for row in test}
         train = [row for row in train if row.sentences not in tested]
         unusable += more
-    _check_labels(path, kind, test)
+    check_labels(path, kind, test)
     rng = np.random.default_rng([seed, zlib.crc32(folder.name.encode())])
     drawn = _draw(test, max_rows, rng)
     return LabelledSet(folder.name, kind, scored, drawn, _draw(train, 2 * max_rows, rng), unusable)
 
 
-def _split_file(folder: Path, split: str) -> Path | None:
+def split_file(folder: Path, split: str) -> Path | None:
+    """The file of a set's split, or None if there is none.
+
+    Raises:
+        ValueError: if there are two.
+    """
     found = [path for end in ("tsv", "tsv.gz") if (path := folder / f"{split}.{end}").is_file()]
     if len(found) > 1:
         raise ValueError(f"{folder} has both {found[0].name} and {found[1].name}; keep one")
@@ -171,7 +176,7 @@ def _draw(rows: list[Row], most: int, rng: np.random.Generator) -> tuple[Row, ..
     return tuple(rows[number] for number in rng.permutation(len(rows))[:most])
 
 
-def _read_file(path: Path) -> tuple[Kind, list[Row], int]:
+def read_file(path: Path) -> tuple[Kind, list[Row], int]:
     """Read a split: its kind, its usable rows, and how many rows were not."""
     lines = _fields(path)
     kind, places = _kind_of(path, next(lines)[1])
@@ -219,7 +224,7 @@ def _kind_of(path: Path, header: list[str]) -> tuple[Kind, list[int]]:
     raise ValueError(f"{path} has columns {header}, expected those of one kind: {known}")
 
 
-def _check_labels(path: Path, kind: Kind, rows: list[Row]) -> None:
+def check_labels(path: Path, kind: Kind, rows: list[Row]) -> None:
     """Refuse labels that cannot be scored."""
     labels = {row.label for row in rows}
     column = COLUMNS[kind][-1]
