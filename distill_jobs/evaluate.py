@@ -11,13 +11,13 @@ from pathlib import Path
 
 import tyro
 
-from distill_jobs import guards, models, report, scoreboard
-from distill_jobs.compare import compare
-from distill_jobs.holdout import without_overlaps
-from distill_jobs.models import Model
-from distill_jobs.result import Result
-from distill_jobs.summary import judged, summarise
-from distill_jobs.tasks import LabelledSet, read_sets
+from distill_jobs.evaluation import guards, models, report, scoreboard
+from distill_jobs.evaluation.compare import compare
+from distill_jobs.evaluation.holdout import without_overlaps
+from distill_jobs.evaluation.models import Model
+from distill_jobs.evaluation.result import Result
+from distill_jobs.evaluation.summary import judged, summarise
+from distill_jobs.evaluation.tasks import LabelledSet, read_sets
 from schemas import parts, store, tables
 from schemas.command import on_terminal, run_job
 from schemas.fingerprint import Fingerprint, digest, file_digest

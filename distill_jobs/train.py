@@ -35,8 +35,8 @@ class TrainConfig:
     store_version: int | None = None
     """Version of the store; by default the newest when the training begins."""
     student: str = "bilstm"
-    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small and bilstm-tiny (a half and a quarter
-    of the states, projected after pooling), mini-transformer, or static (no context)."""
+    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small and bilstm-tiny (half, a
+    quarter of the states, projected), mini-transformer, or static (no context)."""
     embedding: int | None = None
     """Numbers of a token's vector: the rank of the embedding table. By default 128, in bilstm-22m
     180, in bilstm-tiny 64, in static the teacher's width."""

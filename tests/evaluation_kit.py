@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from distill_jobs.tasks import Kind, LabelledSet, Row
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Row
 from schemas import parts, store, tables
 from schemas.text import sentence_id
 

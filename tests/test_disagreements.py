@@ -1,10 +1,10 @@
-"""distill_jobs/disagreements.py: the pairs that a student and its teacher rank most differently."""
+"""evaluation/disagreements.py: the pairs that a student and its teacher rank most differently."""
 
 import numpy as np
 import scipy.stats
 
-from distill_jobs.disagreements import worst
-from distill_jobs.tasks import Kind, LabelledSet, Row
+from distill_jobs.evaluation.disagreements import worst
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Row
 
 
 def pairs(name: str, number: int, kind: Kind = Kind.PAIRS) -> LabelledSet:

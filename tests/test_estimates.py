@@ -1,10 +1,10 @@
-"""distill_jobs/estimates.py: differences of two models on the same rows."""
+"""distill_jobs/evaluation/estimates.py: differences of two models on the same rows."""
 
 import numpy as np
 import pytest
 
-from distill_jobs import metrics
-from distill_jobs.estimates import Difference, difference, estimate
+from distill_jobs.evaluation import metrics
+from distill_jobs.evaluation.estimates import Difference, difference, estimate
 
 
 @pytest.fixture

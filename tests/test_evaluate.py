@@ -9,12 +9,12 @@ import pytest
 import sklearn.metrics
 import torch
 
-from distill_jobs import latency, models, scoreboard
-from distill_jobs.compare import compare
 from distill_jobs.evaluate import EvaluateConfig, evaluate, main, training_stores
-from distill_jobs.models import Model, Vectors
-from distill_jobs.result import Facts, Result, Score
-from distill_jobs.scoring import Scorer
+from distill_jobs.evaluation import latency, models, scoreboard
+from distill_jobs.evaluation.compare import compare
+from distill_jobs.evaluation.models import Model, Vectors
+from distill_jobs.evaluation.result import Facts, Result, Score
+from distill_jobs.evaluation.scoring import Scorer
 from schemas import parts, store
 from tests.evaluation_kit import (
     FOOD,

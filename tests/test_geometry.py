@@ -1,4 +1,4 @@
-"""distill_jobs/geometry.py against scikit-learn and slow obvious code."""
+"""distill_jobs/evaluation/geometry.py against scikit-learn and slow obvious code."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from distill_jobs import geometry
+from distill_jobs.evaluation import geometry
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""distill_jobs/guards.py: a bad student is called bad; the students here are trained as any is."""
+"""evaluation/guards.py: a bad student is called bad; the students here are trained as any is."""
 
 import shutil
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distill_jobs.compare import compare
 from distill_jobs.evaluate import EvaluateConfig, evaluate
+from distill_jobs.evaluation.compare import compare
+from distill_jobs.evaluation.models import Model
 from distill_jobs.export import ExportConfig, export
-from distill_jobs.models import Model
 from distill_jobs.train import TrainConfig, distil
 from schemas import parts, store, tables
 from tests.evaluation_kit import classes_set, pairs_set, teacher_vectors

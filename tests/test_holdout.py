@@ -1,10 +1,10 @@
-"""distill_jobs/holdout.py: sentences that a student has seen are left out."""
+"""distill_jobs/evaluation/holdout.py: sentences that a student has seen are left out."""
 
 import pyarrow as pa
 import pytest
 
-from distill_jobs.holdout import held_ids, without_overlaps
-from distill_jobs.tasks import Kind, LabelledSet, Row
+from distill_jobs.evaluation.holdout import held_ids, without_overlaps
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Row
 from schemas import parts, store
 from schemas.text import sentence_id
 

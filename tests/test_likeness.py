@@ -1,12 +1,12 @@
-"""distill_jobs/likeness.py: how alike two models' vectors are, over all, by length and by set."""
+"""evaluation/likeness.py: how alike two models' vectors are, over all, by length and by set."""
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from distill_jobs.likeness import BUCKETS, Reference, pair_cosines
-from distill_jobs.models import Vectors, all_texts
-from distill_jobs.tasks import Kind, LabelledSet, Row
+from distill_jobs.evaluation.likeness import BUCKETS, Reference, pair_cosines
+from distill_jobs.evaluation.models import Vectors, all_texts
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Row
 from tests.evaluation_kit import TEXTS, classes_set, pairs_set, teacher_vectors
 
 TEACHER = Vectors(TEXTS, teacher_vectors(TEXTS))

@@ -1,4 +1,4 @@
-"""distill_jobs/metrics.py against SciPy, scikit-learn and slow obvious code, sample by sample."""
+"""evaluation/metrics.py against SciPy, scikit-learn and slow obvious code, sample by sample."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from distill_jobs import metrics
+from distill_jobs.evaluation import metrics
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""distill_jobs/models.py: what is compared, and what turns texts into vectors."""
+"""distill_jobs/evaluation/models.py: what is compared, and what turns texts into vectors."""
 
 import numpy as np
 import pytest
 
-from distill_jobs import models
-from distill_jobs.models import Model
+from distill_jobs.evaluation import models
+from distill_jobs.evaluation.models import Model
 from schemas import store
 from tests.evaluation_kit import (
     FOOD,

@@ -1,4 +1,4 @@
-"""distill_jobs/report.py: one HTML file that says what was found and needs nothing else."""
+"""evaluation/report.py: one HTML file that says what was found and needs nothing else."""
 
 import re
 from html.parser import HTMLParser
@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from distill_jobs import plots, report, report_tables, scoreboard
-from distill_jobs.compare import compare
-from distill_jobs.models import Model, tfidf
-from distill_jobs.result import Result
+from distill_jobs.evaluation import plots, report, report_tables, scoreboard
+from distill_jobs.evaluation.compare import compare
+from distill_jobs.evaluation.models import Model, tfidf
+from distill_jobs.evaluation.result import Result
 from tests.evaluation_kit import classes_set, pairs_set, teacher_vectors
 
 MINE = Model("mine", lambda texts: teacher_vectors(texts) + 1)

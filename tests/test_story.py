@@ -1,10 +1,10 @@
-"""distill_jobs/story.py: what a reader needs in a minute, with the numbers of the result."""
+"""evaluation/story.py: what a reader needs in a minute, with the numbers of the result."""
 
 import numpy as np
 
-from distill_jobs.compare import compare
-from distill_jobs.models import Model, tfidf
-from distill_jobs.story import story
+from distill_jobs.evaluation.compare import compare
+from distill_jobs.evaluation.models import Model, tfidf
+from distill_jobs.evaluation.story import story
 from tests.evaluation_kit import classes_set, pairs_set, teacher_vectors
 
 

@@ -1,11 +1,11 @@
-"""distill_jobs/tasks.py: labelled sets from their files."""
+"""distill_jobs/evaluation/tasks.py: labelled sets from their files."""
 
 import gzip
 from pathlib import Path
 
 import pytest
 
-from distill_jobs.tasks import Kind, LabelledSet, Row, ranking, read_sets
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Row, ranking, read_sets
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "eval"
 

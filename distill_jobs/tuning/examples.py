@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from distill_jobs.evaluation.tasks import Kind, Row
 from distill_jobs.padding import pad_content
-from distill_jobs.tasks import Kind, Row
 from distill_jobs.tokens import Tokens, load_tokens
 from distill_jobs.tuning.task import Task
 from schemas.prepare import load_preparer

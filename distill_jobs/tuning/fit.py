@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from distill_jobs import metrics
+from distill_jobs.evaluation import metrics
 from distill_jobs.loop import schedule
 from distill_jobs.tuning import losses
 from distill_jobs.tuning.examples import Batch, Examples, in_order, passes

@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 
 from distill_jobs.encoder import SentenceEncoder, read_card
-from distill_jobs.tasks import Kind
+from distill_jobs.evaluation.tasks import Kind
 from distill_jobs.tuning.teacher_head import pair_features
 from schemas.fingerprint import file_digest, read_sealed
 from schemas.weights import Floats

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_jobs.holdout import held_ids
-from distill_jobs.tasks import Kind, Row, check_labels, read_file, split_file
+from distill_jobs.evaluation.holdout import held_ids
+from distill_jobs.evaluation.tasks import Kind, Row, check_labels, read_file, split_file
 from schemas.store import Store
 from schemas.text import sentence_id
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from distill_jobs.models import Vectors, teachers
-from distill_jobs.tasks import Kind, Row
+from distill_jobs.evaluation.models import Vectors, teachers
+from distill_jobs.evaluation.tasks import Kind, Row
 from distill_jobs.tuning.examples import targets_of
 from distill_jobs.tuning.task import Task, among, draw, read_task
 from distill_jobs.tuning.teacher_head import LogisticHead, fit_head

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from distill_jobs.encoder import read_card
-from distill_jobs.tasks import Kind
+from distill_jobs.evaluation.tasks import Kind
 from distill_jobs.tuning.examples import Examples, prepare_rows, preparer_of
 from distill_jobs.tuning.fit import (
     FROM_SCRATCH,

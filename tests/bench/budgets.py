@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from distill_jobs.encoder import read_card
-from distill_jobs.tasks import Row
+from distill_jobs.evaluation.tasks import Row
 from distill_jobs.tuning.examples import Examples, prepare_rows, preparer_of, sides_of
 from distill_jobs.tuning.fit import (
     FROM_SCRATCH,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from distill_jobs.result import HEADLINE
+from distill_jobs.evaluation.result import HEADLINE
 from schemas import parts
 from schemas.store import open_store
 

@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from distill_jobs.estimates import Estimate
-from distill_jobs.result import HEADLINE, Column, Result, Score
-from distill_jobs.scoreboard import percent
+from distill_jobs.evaluation.estimates import Estimate
+from distill_jobs.evaluation.result import HEADLINE, Column, Result, Score
+from distill_jobs.evaluation.scoreboard import percent
 
 MEANINGS = {
     "spearman": ("Similarity", "Spearman correlation of cosine and human score"),

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from distill_jobs.metrics import Doubles
-from distill_jobs.tasks import Kind, LabelledSet
+from distill_jobs.evaluation.metrics import Doubles
+from distill_jobs.evaluation.tasks import Kind, LabelledSet
 
 WORST = 10
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from distill_jobs.likeness import Likeness
+from distill_jobs.evaluation.likeness import Likeness
 
 LEAST_KEPT = 0.8  # share of the reference's mean value, unless another is asked for
 LEAST_SPREAD = 0.01  # of the reference's; spread is 1 - the mean cosine of two texts

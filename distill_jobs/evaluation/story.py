@@ -2,9 +2,9 @@
 
 import math
 
-from distill_jobs.estimates import difference
-from distill_jobs.result import ALL, NEIGHBOURS, Column, Facts, Result
-from distill_jobs.scoreboard import apart, megabytes, percent, share
+from distill_jobs.evaluation.estimates import difference
+from distill_jobs.evaluation.result import ALL, NEIGHBOURS, Column, Facts, Result
+from distill_jobs.evaluation.scoreboard import apart, megabytes, percent, share
 
 NAMED = 5  # students in one sentence
 

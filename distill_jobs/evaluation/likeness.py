@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill_jobs import geometry, metrics
-from distill_jobs.estimates import Estimate, estimate
-from distill_jobs.metrics import Doubles, Floats
-from distill_jobs.models import Vectors, all_texts
-from distill_jobs.tasks import Kind, LabelledSet
+from distill_jobs.evaluation import geometry, metrics
+from distill_jobs.evaluation.estimates import Estimate, estimate
+from distill_jobs.evaluation.metrics import Doubles, Floats
+from distill_jobs.evaluation.models import Vectors, all_texts
+from distill_jobs.evaluation.tasks import Kind, LabelledSet
 
 QUERIES = 1000  # texts drawn to ask for their neighbours, the same for every model
 BUCKETS = ("under 8", "8 to 15", "16 to 31", "32 and more")  # characters

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import jinja2
 
-from distill_jobs import plots, report_students, report_tables, scoreboard, story
-from distill_jobs.plot_style import OTHERS, colours
-from distill_jobs.result import HEADLINE, Facts, Result
-from distill_jobs.scoreboard import megabytes, percent
+from distill_jobs.evaluation import plots, report_students, report_tables, scoreboard, story
+from distill_jobs.evaluation.plot_style import OTHERS, colours
+from distill_jobs.evaluation.result import HEADLINE, Facts, Result
+from distill_jobs.evaluation.scoreboard import megabytes, percent
 from schemas import parts
 
 HTML, TEXT = "report.html", "report.txt"

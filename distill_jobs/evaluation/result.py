@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from distill_jobs import guards
-from distill_jobs.disagreements import Disagreement
-from distill_jobs.estimates import Difference, Estimate, difference, estimate
-from distill_jobs.likeness import Likeness
-from distill_jobs.metrics import Doubles, interval
-from distill_jobs.tasks import LabelledSet
+from distill_jobs.evaluation import guards
+from distill_jobs.evaluation.disagreements import Disagreement
+from distill_jobs.evaluation.estimates import Difference, Estimate, difference, estimate
+from distill_jobs.evaluation.likeness import Likeness
+from distill_jobs.evaluation.metrics import Doubles, interval
+from distill_jobs.evaluation.tasks import LabelledSet
 from schemas import tables
 
 # One or two metrics of each kind of set stand for it in tables and means.

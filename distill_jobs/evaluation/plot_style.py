@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill_jobs.result import Result
+from distill_jobs.evaluation.result import Result
 
 TEACHERS = ("#1d3d5c", "#5b86ad", "#a9c4dc")  # the reference is the first
 STUDENTS = (

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from distill_jobs.metrics import Doubles
-from distill_jobs.plot_style import INK, OTHERS, SOFT, STUDENTS, ascii_name, colours, svg
-from distill_jobs.result import MOST_SHOWN, Column, Facts, Result, Score
+from distill_jobs.evaluation.metrics import Doubles
+from distill_jobs.evaluation.plot_style import INK, OTHERS, SOFT, STUDENTS, ascii_name, colours, svg
+from distill_jobs.evaluation.result import MOST_SHOWN, Column, Facts, Result, Score
 
 
 def ranking(result: Result) -> str:

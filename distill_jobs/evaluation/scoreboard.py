@@ -4,8 +4,8 @@ import math
 import unicodedata
 from collections.abc import Mapping
 
-from distill_jobs.estimates import Difference, Estimate
-from distill_jobs.result import ALL, NEIGHBOURS, Facts, Result
+from distill_jobs.evaluation.estimates import Difference, Estimate
+from distill_jobs.evaluation.result import ALL, NEIGHBOURS, Facts, Result
 
 BOLD, DIM, RED, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 

@@ -5,7 +5,7 @@ Array letters: N sentences, H vector width, Q queries (numbers of sentences), K 
 
 import numpy as np
 
-from distill_jobs.metrics import TOP, Doubles, Floats, Integers, unit
+from distill_jobs.evaluation.metrics import TOP, Doubles, Floats, Integers, unit
 
 _QUERIES_AT_ONCE = 256  # x 100,000 sentences are 0.1 GB of cosines
 

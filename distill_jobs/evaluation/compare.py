@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from distill_jobs import latency, metrics
-from distill_jobs.disagreements import worst
-from distill_jobs.likeness import Likeness, Reference
-from distill_jobs.metrics import Doubles
-from distill_jobs.models import Model, Vectors, all_texts, embed
-from distill_jobs.result import ALL, NEIGHBOURS, Facts, Result, Score
-from distill_jobs.scoring import Scorer
-from distill_jobs.tasks import LabelledSet
+from distill_jobs.evaluation import latency, metrics
+from distill_jobs.evaluation.disagreements import worst
+from distill_jobs.evaluation.likeness import Likeness, Reference
+from distill_jobs.evaluation.metrics import Doubles
+from distill_jobs.evaluation.models import Model, Vectors, all_texts, embed
+from distill_jobs.evaluation.result import ALL, NEIGHBOURS, Facts, Result, Score
+from distill_jobs.evaluation.scoring import Scorer
+from distill_jobs.evaluation.tasks import LabelledSet
 from schemas.command import on_terminal
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distill_jobs.tasks import LabelledSet
+from distill_jobs.evaluation.tasks import LabelledSet
 from schemas.store import Store
 from schemas.text import sentence_id
 

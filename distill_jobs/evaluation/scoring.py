@@ -5,12 +5,12 @@ import zlib
 
 import numpy as np
 
-from distill_jobs import metrics
-from distill_jobs.likeness import pair_cosines
-from distill_jobs.metrics import Doubles, Integers
-from distill_jobs.models import Vectors
-from distill_jobs.result import Score
-from distill_jobs.tasks import Kind, LabelledSet, Ranking, ranking
+from distill_jobs.evaluation import metrics
+from distill_jobs.evaluation.likeness import pair_cosines
+from distill_jobs.evaluation.metrics import Doubles, Integers
+from distill_jobs.evaluation.models import Vectors
+from distill_jobs.evaluation.result import Score
+from distill_jobs.evaluation.tasks import Kind, LabelledSet, Ranking, ranking
 
 DRAWS = 5  # label budgets are averaged over this many draws, the same for every model
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from distill_jobs import scoreboard
-from distill_jobs.estimates import Estimate
-from distill_jobs.likeness import Group, Likeness
-from distill_jobs.result import ALL, NEIGHBOURS, Result
-from distill_jobs.scoreboard import megabytes, percent
+from distill_jobs.evaluation import scoreboard
+from distill_jobs.evaluation.estimates import Estimate
+from distill_jobs.evaluation.likeness import Group, Likeness
+from distill_jobs.evaluation.result import ALL, NEIGHBOURS, Result
+from distill_jobs.evaluation.scoreboard import megabytes, percent
 
 Glance = tuple[str, list[tuple[str, ...]]]  # a model; per column a number and its small print
 

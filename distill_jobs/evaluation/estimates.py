@@ -6,7 +6,7 @@ Array letters: R bootstrap samples, with the value on the rows as they are in fr
 
 import dataclasses
 
-from distill_jobs.metrics import Doubles, interval
+from distill_jobs.evaluation.metrics import Doubles, interval
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
 from distill_jobs.encoder import SentenceEncoder
-from distill_jobs.tasks import LabelledSet
+from distill_jobs.evaluation.tasks import LabelledSet
 from schemas import parts, tables
 from schemas.store import Store
 from schemas.text import sentence_id
@@ -197,7 +197,9 @@ def student(argument: str) -> Model:
         raise ValueError(f"a student must be NAME=FOLDER, got {argument!r}")
     if name.startswith(_PREFIXES):
         raise ValueError(f"a student cannot be called {name!r}: that prefix is taken")
-    encoder = SentenceEncoder.load(Path(folder), threads=1)  # as `distill_jobs.latency` times it
+    encoder = SentenceEncoder.load(
+        Path(folder), threads=1
+    )  # as `distill_jobs.evaluation.latency` times it
     return Model(name, encoder.encode, dict(encoder.card))
 
 

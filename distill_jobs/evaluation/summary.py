@@ -5,9 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from distill_jobs import guards
-from distill_jobs.estimates import Difference, Estimate
-from distill_jobs.result import ALL, NEIGHBOURS, Facts, Result
+from distill_jobs.evaluation import guards
+from distill_jobs.evaluation.estimates import Difference, Estimate
+from distill_jobs.evaluation.result import ALL, NEIGHBOURS, Facts, Result
 
 
 def summarise(result: Result, report: str, table: str) -> dict[str, object]:

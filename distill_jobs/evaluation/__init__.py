@@ -1,0 +1,1 @@
+"""What students are worth: labelled sets, metrics, comparison, report. The job is `evaluate`."""
