@@ -145,25 +145,6 @@ def choose(
     raise SystemExit(USAGE)
 
 
-def choose(verbs: Mapping[str, tuple[str, Callable[[Sequence[str]], None]]], argv: Sequence[str]) -> None:
-    """Hand the rest of a command line to the named verb of a job.
-
-    Args:
-        verbs: name -> its purpose, and what takes the arguments after the name.
-        argv: the command line after the job's name.
-    """
-    if argv and argv[0] in verbs:
-        verbs[argv[0]][1](argv[1:])
-        return
-    listing = "\n".join(f"  {verb:10}{purpose}" for verb, (purpose, _) in verbs.items())
-    usage = f"usage: {_program()} VERB [flags]\n\nverbs:\n{listing}\n"
-    if argv and argv[0] in ("-h", "--help"):
-        sys.stdout.write(usage)
-        return
-    sys.stderr.write(usage)
-    raise SystemExit(USAGE)
-
-
 def parse(config_class: type[Config], argv: Sequence[str]) -> Config:
     """Read a config dataclass from flags; a mistyped flag ends the process with status 64."""
     own, rest = _split(argv)
