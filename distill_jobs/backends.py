@@ -108,12 +108,12 @@ def _open_torch(path: Path, shape: Mapping[str, Any], threads: int | None) -> Ve
     import safetensors.torch
     import torch
 
-    from distill_jobs.student import Student, StudentConfig
+    from distill_jobs.student import Student, StudentConfig, fill
 
     if threads:
         torch.set_num_threads(threads)
     student = Student(StudentConfig(**shape)).eval()
-    student.load_state_dict(safetensors.torch.load_file(path))
+    fill(student, safetensors.torch.load_file(path), of=str(path))
 
     def vectorise(ids_BT: Ids, weights_BT: Floats) -> Floats:
         with torch.inference_mode():

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from distill_jobs.student import Student, fill
 from schemas.fingerprint import file_digest, read_sealed, seal
 
 _FILES = ("student.safetensors", "optimizer.safetensors")
@@ -122,9 +123,13 @@ def read_state(path: Path) -> State:
     return State(described["step"], described["scores"], described["seconds"])
 
 
-def load_student(path: Path, student: nn.Module) -> None:
-    """Fill a student with a checkpoint's parameters and buffers."""
-    student.load_state_dict(safetensors.torch.load_file(path / _FILES[0]))
+def load_student(path: Path, student: Student) -> None:
+    """Fill a student with a checkpoint's parameters and buffers.
+
+    Raises:
+        ValueError: if they are those of another shape.
+    """
+    fill(student, safetensors.torch.load_file(path / _FILES[0]), of=str(path))
 
 
 def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:

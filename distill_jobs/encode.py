@@ -34,9 +34,17 @@ class EncodeConfig:
     batch_size: int = BATCH_SIZE
     """Sentences encoded together."""
     backend: str = "auto"
-    """auto (onnx-int8 where it is as good, else onnx), onnx-int8, onnx or torch."""
+    """auto (onnx-int8 where it is as good and no neighbour moves it, else onnx), onnx-int8, onnx,
+    torch."""
     threads: int | None = None
     """Batches that ONNX encodes at a time, by default 1; processor threads of torch."""
+
+    def __post_init__(self) -> None:
+        """Reject settings that cannot work."""
+        for name in ("batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -59,8 +59,8 @@ class SentenceEncoder:
         Args:
             folder: of the export; the weights of backends that are not used may be left out of it.
             backend: ``onnx-int8``, ``onnx`` or ``torch``; ``auto`` takes onnx-int8 where its
-                vectors have a cosine of at least 0.999 to torch's, as measured at export, else
-                onnx.
+                vectors have a cosine of at least 0.999 to torch's and do not depend on their
+                neighbours, as measured at export, else onnx.
             threads: batches that ONNX encodes at a time, by default 1; processor threads of torch,
                 by default its own choice.
 
@@ -92,15 +92,18 @@ class SentenceEncoder:
             texts: any number of sentences; read a few thousand at a time, so that beside a
                 generator's no more than the result is in memory.
             batch_size: sentences a batch. The vectors do not depend on it but for rounding: by
-                1e-5 of their distance from the mean vector (onnx-int8 files of exports whose card
-                names no ``batch_effect``, which `load` chooses only if told to: a few hundredths).
+                1e-5 of their distance from the mean vector. A backend that `load` takes only if
+                told to may move them by its ``batch_effect`` in the card, about a hundredth.
 
         Returns:
             Vectors [N, H] in the order of the texts.
 
         Raises:
-            ValueError: if `texts` is a single string, or one of the texts is not a string.
+            ValueError: if `texts` is a single string, one of the texts is not a string, or
+                `batch_size` is below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if isinstance(texts, str | bytes):
             what = "string" if isinstance(texts, str) else "bytes"
             raise ValueError(f"encode takes a list of sentences, got the {what} {texts[:40]!r}")

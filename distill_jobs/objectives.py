@@ -16,6 +16,7 @@ Both arguments are [B, H], centred and scaled so that answering with the mean ve
 The last four look at other sentences of the batch; with several workers, of each worker's share.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -191,6 +192,15 @@ def read_objective(text: str) -> WeightedSum:
         return torch.stack(losses).sum()
 
     return weighted_sum
+
+
+def widest_part(text: str) -> int:
+    """The greatest N of the terms ``name@N`` of an objective, 0 if there is none.
+
+    >>> widest_part("mse,relational@64=5")
+    64
+    """
+    return max(map(int, re.findall(r"@(\d+)", text)), default=0)
 
 
 def _read_term(term: str) -> tuple[Objective, float, float]:

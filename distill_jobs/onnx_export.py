@@ -57,7 +57,11 @@ def write_onnx(
 
 @torch.inference_mode()
 def compare_with_torch(student: Student, path: Path, batches: list[Batch]) -> dict[str, object]:
-    """What `write_onnx` says of one file."""
+    """What `write_onnx` says of one file.
+
+    Raises:
+        ValueError: if no sentence of the batches has a token.
+    """
     vectorise: Vectorise = open_onnx(path)
     offset_H = student.offset.numpy()
     cosines, effects = [], []
@@ -73,6 +77,8 @@ def compare_with_torch(student: Student, path: Path, batches: list[Batch]) -> di
             moved = np.linalg.norm(alone[0] - offset_H - found[row])
             effects.append(moved / np.linalg.norm(found[row]))
     all_cosines = np.concatenate(cosines)
+    if not all_cosines.size:
+        raise ValueError(f"none of the {len(batches)} batches to compare by has a token")
     return {
         "sha256": file_digest(path),
         "file_bytes": path.stat().st_size,

@@ -4,16 +4,17 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
 
 from distill_jobs import checkpoint
 from distill_jobs.loop import Run, new_student
+from distill_jobs.objectives import widest_part
 from distill_jobs.reader import Group, hold_out, read_group, row_groups
 from distill_jobs.student import StudentConfig, parameters, preset
-from distill_jobs.vocabulary import most_frequent, token_counts
+from distill_jobs.vocabulary import most_frequent, token_counts, unknown_rate
 from schemas.fingerprint import check_same
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
@@ -51,7 +52,11 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
     check_column(store, config.pooling)
     training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
     offset, scale = standard(training, open_decoder(store, config.pooling))
-    kept, unknown_rate = _vocabulary(store, config.vocabulary)
+    if widest_part(config.objective) > len(offset):
+        raise ValueError(
+            f"the vectors have {len(offset)} numbers, too few for objective {config.objective!r}"
+        )
+    kept, unknown = _vocabulary(store, config)
     shape = preset(
         config.student,
         vocabulary=int(store.fingerprint["vocabulary"]),
@@ -92,17 +97,25 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         parameters=parameters(new_student(run)),
         steps=run.plan(0).steps * config.epochs,
         precision=run.precision,
-        unknown_rate=round(unknown_rate, 6),
+        unknown_rate=round(unknown, 6),
     )
     return run, facts
 
 
-def _vocabulary(store: Store, number: int | None) -> tuple[list[int], float]:
-    """Token ids to keep, and the share of the IDF job's corpus that is none of them."""
-    if number is None:
+def _vocabulary(store: Store, config: "TrainConfig") -> tuple[list[int], float]:
+    """Token ids to keep, and the share of the IDF job's corpus that is none of them.
+
+    A warm start goes on with its own tokens: its vectors are theirs, whatever has moved since.
+    """
+    if config.vocabulary is None:
         return [], 0.0
     preparer = load_preparer(Path(preparer_folder(store.location, store.fingerprint)))
-    return most_frequent(token_counts(preparer.tokenizer_json, preparer.table), number)
+    counts = token_counts(preparer.tokenizer_json, preparer.table)
+    known = config.warm_start is not None and (config.warm_start / "run.json").is_file()
+    begun = _run_of(config.warm_start).get("kept", []) if config.warm_start and known else []
+    if len(begun) == config.vocabulary:
+        return begun, unknown_rate(counts, begun)
+    return most_frequent(counts, config.vocabulary)
 
 
 def check_column(store: Store, pooling: str) -> None:
@@ -160,10 +173,16 @@ def _warm_start(folder: Path | None, shape: StudentConfig) -> str | None:
     path, _ = checkpoint.newest(folder / "checkpoints")
     if path is None:
         raise ValueError(f"{folder} has no sound checkpoint to start from")
-    theirs = json.loads((folder / "run.json").read_text(encoding="utf-8"))["student"]
-    begun = StudentConfig(**theirs)  # what an older run does not name has its default
+    begun = StudentConfig(
+        **_run_of(folder)["student"]
+    )  # what an older run does not name has its default
     check_same(_named(vars(begun)), _named(vars(shape)), of=f"the student in {folder}")
     return os.path.abspath(path)
+
+
+def _run_of(folder: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _named(shape: Mapping[str, object]) -> dict[str, str]:

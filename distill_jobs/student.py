@@ -58,6 +58,10 @@ class StudentConfig:
         if self.kind == "mini-transformer" and min(self.layers, self.hidden) < 1:
             got = self.layers, self.hidden
             raise ValueError(f"layers and hidden must be at least 1, got {got}")
+        if self.kind != "mini-transformer" and (self.layers or self.share_layers):
+            raise ValueError(f"only mini-transformer has layers, not {self.kind}")
+        if self.kind == "static" and self.hidden:
+            raise ValueError(f"static has no hidden units, got hidden {self.hidden}")
         if not 0 <= self.kept < self.vocabulary:
             raise ValueError(f"kept must be below the vocabulary, {self.vocabulary}: {self.kept}")
 
@@ -92,8 +96,8 @@ def preset(kind: str, *, vocabulary: int, width: int, **chosen: int | str | None
     sizes: Mapping[str, dict[str, int]] = {
         "bilstm": {"embedding": 128},  # LTD-BERT's
         "bilstm-22m": {"embedding": 180},  # in its published size, for 21,128 tokens
-        "bilstm-small": {"embedding": 128, "hidden": width // 4},
-        "bilstm-tiny": {"embedding": 64, "hidden": width // 8},
+        "bilstm-small": {"embedding": 128, "hidden": max(1, width // 4)},
+        "bilstm-tiny": {"embedding": 64, "hidden": max(1, width // 8)},
         "static": {"embedding": 0},
         "mini-transformer": {"embedding": 128, "hidden": 256, "layers": 2},
     }
@@ -169,6 +173,26 @@ class Student(nn.Module):
             raise ValueError(f"{self.config.kept} token ids are kept, got {len(set(token_ids))}")
         self.rows.zero_()
         self.rows[list(token_ids)] = torch.arange(1, len(token_ids) + 1, dtype=torch.int32)
+
+
+def fill(student: Student, tensors: Mapping[str, torch.Tensor], of: str) -> None:
+    """Give a student its weights.
+
+    Args:
+        student: of the same shape.
+        tensors: by the names of its state_dict.
+        of: where they come from, for the error.
+
+    Raises:
+        ValueError: if they are those of another shape.
+    """
+    try:
+        student.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {of} are not those of this {student.config.kind} student; if an older "
+            f"version made them, train it again ({str(error).splitlines()[-1].strip()})"
+        ) from error
 
 
 def parameters(student: nn.Module) -> int:

@@ -1,19 +1,13 @@
 """Job: many students from one store, side by side -> trainings, exports, one evaluation, a table.
 
-The students stand in a TOML file: a table for each, with flags of `train`; `[defaults]` for all.
-
-    [defaults]
-    epochs = 1
-
-    [small-learned]
-    student = "bilstm-small"
-    student_pooling = "learned"
+What the students are stands in a TOML file, see `distill_jobs.sweep_settings`.
 """
 
+import collections
+import contextlib
 import dataclasses
 import sys
 import time
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +15,21 @@ from typing import Any
 import tyro
 
 from distill_jobs.evaluate import EvaluateConfig, evaluate
+from distill_jobs.evaluation.models import student
+from distill_jobs.evaluation.tasks import read_sets
 from distill_jobs.export import ExportConfig, export
+from distill_jobs.preflight import preflight
+from distill_jobs.sweep_settings import read_settings
 from distill_jobs.train import TrainConfig, distil, start_ray
 from schemas.command import run_job
 from schemas.parts import write_bytes
+from schemas.store import open_store
 
 TABLE = "sweep.md"
 _HEAD = (
     *("student", "differs by", "M parameters", "served MB", "unknown tokens", "train s"),
     *("spearman", "missed", "mean", "keeps"),
 )
-_OWN = ("store", "out", "plan")  # the sweep's to say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,21 +71,24 @@ def main(argv: Sequence[str]) -> None:
 def sweep(config: SweepConfig) -> dict[str, object]:
     """Train, export and evaluate; run again, it goes on where it stopped.
 
+    A student that fails is left out of the table and named in the end; the others are not lost.
+
     Returns:
         Where table and report are, how many students there are, and those that time left out.
 
     Raises:
         FileNotFoundError: if the settings, the store or the sets are not there.
-        ValueError: on a setting that `train` does not have, or does not accept.
+        ValueError: before anything begins, on a setting that `train` does not have or accept; in
+            the end, naming the students that failed.
     """
     wanted = read_settings(config.settings, config.store, config.out.absolute() / "trainings")
-    trained = dict(_train_all(config, wanted))
-    if not trained:
-        raise ValueError(f"no student was trained within {config.minutes} minutes")
-    exports = {}
-    for name in trained:
-        folder = config.out / "exports" / name
-        exports[name] = export(ExportConfig(training=wanted[name].out, out=folder))
+    _check(config, wanted)
+    failed: dict[str, str] = {}
+    done = dict(_train_all(config, wanted, failed))
+    trained = {name: done[name] for name in wanted if name in done}
+    exports = dict(_export_all(config, {name: wanted[name] for name in trained}, failed))
+    if not exports:
+        raise ValueError(f"no student was trained within {config.minutes} minutes: {failed}")
     summary = evaluate(
         EvaluateConfig(
             tasks=config.tasks,
@@ -98,66 +99,51 @@ def sweep(config: SweepConfig) -> dict[str, object]:
         )
     )
     models: Any = summary["models"]
-    differs = {name: _differs(wanted.values(), wanted[name]) for name in trained}
-    text = table(models, {name: {**exports[name], **trained[name]} for name in trained}, differs)
+    differs = {name: _differs(wanted.values(), wanted[name]) for name in exports}
+    text = table(models, {name: {**exports[name], **trained[name]} for name in exports}, differs)
     write_bytes(text.encode(), config.out, TABLE)
     sys.stderr.write(text)
+    if failed:
+        why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise ValueError(f"{why}; the others are in {config.out / TABLE}")
     return {
         "table": str(config.out / TABLE),
         "report": summary["report"],
-        "students": len(trained),
+        "students": len(exports),
         "left_out": sorted(set(wanted) - set(trained)),
     }
 
 
-def read_settings(path: Path, store: str, trainings: Path) -> dict[str, TrainConfig]:
-    """The training of each student in a settings file.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the student, and the setting that is wrong.
-    """
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
-    strays = [name for name, one in read.items() if not isinstance(one, dict)]
-    if strays:
-        raise ValueError(f"{path}: {strays[0]} must be a table of settings, or in [defaults]")
-    defaults = read.pop("defaults", {})
-    if not read:
-        raise ValueError(f"{path} names no student")
-    return {
-        name: _training(f"{path}, {name}", {**defaults, **own}, store, trainings / name)
-        for name, own in read.items()
-    }
-
-
-def _training(where: str, settings: Mapping[str, Any], store: str, out: Path) -> TrainConfig:
-    known = {field.name for field in dataclasses.fields(TrainConfig)} - set(_OWN)
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(f"{where}: train has no setting {unknown[0]!r}; it has {sorted(known)}")
-    try:
-        return TrainConfig(store=store, out=out, **settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from error
+def _check(config: SweepConfig, wanted: Mapping[str, TrainConfig]) -> None:
+    """Find now what would else be found after hours."""
+    read_sets(config.tasks, max_rows=config.max_rows, seed=0)
+    open_store(config.teacher_store)
+    others = [student(argument).name for argument in config.also]
+    if twice := set(others) & set(wanted):
+        raise ValueError(f"{sorted(twice)[0]} is both a student of the settings and of --also")
+    for name, training in wanted.items():
+        try:
+            preflight(training)
+        except ValueError as error:
+            raise ValueError(f"{config.settings}, {name}: {error}") from error
 
 
 def _train_all(
-    config: SweepConfig, wanted: Mapping[str, TrainConfig]
+    config: SweepConfig, wanted: Mapping[str, TrainConfig], failed: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, object]]]:
     """Names and summaries of the students, as they are done."""
     until = time.monotonic() + 60 * config.minutes
     if config.parallel:
-        yield from _train_with_ray(wanted, config.parallel, until)
+        yield from _train_with_ray(wanted, config.parallel, until, failed)
         return
     for name, training in wanted.items():
         if time.monotonic() < until:
-            yield name, _said(name, distil(training))
+            with _named(name, failed):
+                yield name, _said(name, distil(training))
 
 
 def _train_with_ray(
-    wanted: Mapping[str, TrainConfig], parallel: int, until: float
+    wanted: Mapping[str, TrainConfig], parallel: int, until: float, failed: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, object]]]:
     # Only here: a sweep in this process needs no Ray.
     import ray
@@ -175,7 +161,27 @@ def _train_with_ray(
             return
         for done in ray.wait(list(running))[0]:
             name = running.pop(done)
-            yield name, _said(name, ray.get(done))
+            with _named(name, failed):
+                yield name, _said(name, ray.get(done))
+
+
+def _export_all(
+    config: SweepConfig, trained: Mapping[str, TrainConfig], failed: dict[str, str]
+) -> Iterator[tuple[str, dict[str, object]]]:
+    for name, training in trained.items():
+        with _named(name, failed):
+            folder = config.out / "exports" / name
+            yield name, export(ExportConfig(training=training.out, out=folder))
+
+
+@contextlib.contextmanager
+def _named(name: str, failed: dict[str, str]) -> Iterator[None]:
+    """Keep why a student failed, for the end of the sweep."""
+    try:
+        yield
+    except Exception as error:
+        failed[name] = str(error)
+        sys.stderr.write(f"{name} failed: {error}\n")
 
 
 def _said(name: str, summary: dict[str, object]) -> dict[str, object]:
@@ -184,14 +190,14 @@ def _said(name: str, summary: dict[str, object]) -> dict[str, object]:
 
 
 def _differs(trainings: Collection[TrainConfig], one: TrainConfig) -> str:
-    """The settings in which a training is not what all are."""
-    return ", ".join(
-        f"{field.name} {getattr(one, field.name)}"
-        for field in dataclasses.fields(one)
-        if field.name != "out"
-        and len({str(getattr(other, field.name)) for other in trainings}) > 1
-        and getattr(one, field.name) != field.default
-    )
+    """The settings in which a training is not what most are."""
+    told = []
+    for field in dataclasses.fields(one):
+        values = collections.Counter(str(getattr(other, field.name)) for other in trainings)
+        value = str(getattr(one, field.name))
+        if field.name != "out" and value != values.most_common(1)[0][0]:
+            told.append(f"{field.name} {value}")
+    return ", ".join(told)
 
 
 def table(

@@ -3,6 +3,8 @@
 Array letters: V token ids of a tokenizer.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import tokenizers
@@ -50,6 +52,14 @@ def most_frequent(counts: Counts, number: int) -> tuple[list[int], float]:
     """
     if not 1 <= number < len(counts):
         raise ValueError(f"vocabulary must be 1 to {len(counts) - 1} tokens, got {number}")
-    kept = np.sort(np.argsort(-counts, kind="stable")[:number])
-    unknown = 1 - counts[kept].sum() / max(1, counts.sum())
-    return kept.tolist(), round(float(unknown), 12)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:number]).tolist()
+    return kept, unknown_rate(counts, kept)
+
+
+def unknown_rate(counts: Counts, kept: Sequence[int]) -> float:
+    """Share of a corpus's tokens [V] that is none of those kept, from 0 to 1.
+
+    >>> unknown_rate(np.array([0, 6, 3, 1]), [1, 2])
+    0.1
+    """
+    return round(float(1 - counts[list(kept)].sum() / max(1, counts.sum())), 12)

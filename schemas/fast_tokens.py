@@ -23,7 +23,7 @@ from typing import Any
 import tokenizers
 
 # "WiFi" takes 0.1 us remembered, 4 us from the library (2026-11-21). Longer runs do not
-# come again; when the memory, of at most a few MB, is full, it starts anew.
+# come again; when the memory, of at most 17 MB, is full, it starts anew.
 _REMEMBERED_RUNS, _LONGEST_RUN = 16_384, 32
 
 _BERT = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}

@@ -1,6 +1,7 @@
 """distill_jobs/encode.py: a file of sentences becomes a file of vectors, whole or not at all."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -187,3 +188,21 @@ def test_threads_change_neither_vectors_nor_order(student, backend):
     one = SentenceEncoder.load(student, backend, threads=1).encode(texts)
     two = SentenceEncoder.load(student, backend, threads=2).encode(texts)
     assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_of_nothing_are_refused(student, size):
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
+        SentenceEncoder.load(student).encode(TEXTS, batch_size=size)
+    for name in ("batch_size", "threads"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {size}"):
+            EncodeConfig(student=student, input=student, out=student, **{name: size})
+
+
+def test_one_encoder_serves_several_threads_at_once(student):
+    encoder = SentenceEncoder.load(student)
+    texts = [text * times for times in range(1, 30) for text in TEXTS]
+    expected = encoder.encode(texts)
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(encoder.encode, [texts] * 24):
+            np.testing.assert_array_equal(found, expected)

@@ -1,5 +1,6 @@
 """distill_jobs/export.py and encoder.py: what is served is what was trained, by itself."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -353,6 +354,20 @@ def test_the_unknown_rate_that_training_tells_is_that_of_the_corpus(small_store,
     tokens = np.concatenate(tokens)
     content = tokens[~np.isin(tokens, (2, 3))]  # without [CLS] and [SEP]
     assert 1 - np.isin(content, run.kept).mean() == pytest.approx(rates[1], abs=0.05)
+
+
+def test_a_warm_start_goes_on_with_its_own_tokens(small_store, tmp_path):
+    settings = {"store": str(small_store), "validation_rows": 40, "vocabulary": 20}
+    begun = TrainConfig(**settings, out=tmp_path / "begun", batch_size=32, epochs=1, embedding=8)
+    distil(begun)
+    path = tmp_path / "begun" / "run.json"
+    run = json.loads(path.read_text())
+    run["kept"] = list(range(30, 50))  # as if the IDF table had moved since
+    path.write_text(json.dumps(run))
+    again = dataclasses.replace(begun, out=tmp_path / "again", warm_start=tmp_path / "begun")
+    found, facts = preflight(again)
+    assert list(found.kept) == run["kept"]
+    assert facts["unknown_rate"] > preflight(begun)[1]["unknown_rate"]
 
 
 def test_a_vocabulary_that_leaves_nothing_out_is_refused(small_store, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill_jobs.student import Student, StudentConfig, parameters, preset
+from distill_jobs.student import Student, StudentConfig, fill, parameters, preset
 from schemas.weights import weighted_pool
 
 CONFIG = StudentConfig(kind="bilstm", vocabulary=50, width=16, embedding=8)
@@ -192,6 +192,9 @@ def test_as_many_tokens_must_be_kept_as_the_shape_says():
         ({"pooling": "max"}, "idf, mean, learned, got 'max'"),
         ({"kind": "gru"}, "static, mini-transformer, got 'gru'"),
         ({"kind": "mini-transformer"}, r"layers and hidden must be at least 1, got \(0, 0\)"),
+        ({"layers": 2}, "only mini-transformer has layers, not bilstm"),
+        ({"share_layers": True}, "only mini-transformer has layers, not bilstm"),
+        ({"kind": "static", "hidden": 3}, "static has no hidden units, got hidden 3"),
         ({"kept": 50}, "kept must be below the vocabulary, 50: 50"),
         ({"width": 15}, "even, got 15"),
     ],
@@ -199,3 +202,15 @@ def test_as_many_tokens_must_be_kept_as_the_shape_says():
 def test_a_shape_that_cannot_be_built_is_refused(change, complaint):
     with pytest.raises(ValueError, match=complaint):
         StudentConfig(**{**vars(CONFIG), **change})
+
+
+def test_the_narrowest_students_have_a_unit():
+    assert preset("bilstm-tiny", vocabulary=50, width=4).states == 2
+
+
+def test_weights_of_another_shape_are_refused_saying_what_to_do():
+    made = student("static")
+    older = {**made.state_dict(), "encoder.embedding.weight": torch.zeros(50, 16)}
+    del older["projection.weight"]
+    with pytest.raises(ValueError, match="in old are not those of this static student; if an"):
+        fill(made, older, of="old")

@@ -1,10 +1,12 @@
 """distill_jobs/sweep.py: many students from one store, in one table."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from distill_jobs.sweep import TABLE, SweepConfig, read_settings, sweep
+from distill_jobs.sweep import TABLE, SweepConfig, sweep
+from distill_jobs.sweep_settings import read_settings
 from tests.evaluation_kit import TEXTS, put_sets
 
 SETTINGS = """
@@ -77,7 +79,13 @@ def test_what_time_leaves_out_is_named(world, tmp_path, monkeypatch):
         ("[a]\nstudents = 'static'", "toml, a: train has no setting 'students'; it has"),
         ("[a]\nstore = 'b'", "train has no setting 'store'"),
         ("[a]\nepochs = 0", "toml, a: epochs must be at least 1, got 0"),
-        ("[a]\nepochs = 'x'", "toml, a: "),
+        ("[a]\nepochs = 'x'", "toml, a: epochs must be int, got 'x'"),
+        ("[a]\nepochs = 1.5", "toml, a: epochs must be int, got 1.5"),
+        ("[a]\nprojected = 1", "toml, a: projected must be bool, got 1"),
+        ('["../a"]', r"letters, digits, dots, - and _, got '\.\./a'"),
+        ('[".."]', r"letters, digits, dots, - and _, got '\.\.'"),
+        ('["a=b"]', "got 'a=b'"),
+        ('["x$y"]', "got 'x.y'"),
         ("epochs = 1", "epochs must be a table of settings, or in \\[defaults\\]"),
         ("[defaults]", "names no student"),
         ("[a", "is not TOML"),
@@ -88,6 +96,47 @@ def test_wrong_settings_are_refused_before_anything_begins(tmp_path, text, compl
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=complaint):
         read_settings(path, "store", tmp_path)
+
+
+def test_paths_and_whole_numbers_are_read_as_train_wants_them(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("[a]\nwarm_start = 'w'\nlearning_rate = 1", encoding="utf-8")
+    read = read_settings(path, "store", tmp_path)["a"]
+    assert (read.warm_start, read.learning_rate) == (Path("w"), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        ("student = 'bilstm-tny'", "static, mini-transformer, got 'bilstm-tny'"),
+        ("student_pooling = 'none'", "idf, mean, learned, got 'none'"),
+        ("precision = 'int3'", "precision must be auto, float32 or bfloat16, got 'int3'"),
+        ("layers = 2", "only mini-transformer has layers, not bilstm"),
+        ("warm_start = 'nowhere'", "nowhere has no sound checkpoint"),
+    ],
+)
+def test_what_train_would_refuse_is_refused_before_the_first_training(
+    world, tmp_path, own, complaint
+):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f"{SETTINGS}\n[third]\n{own}", encoding="utf-8")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=f"settings.toml, third: .*{complaint}"):
+        sweep(config(world, settings=settings, out=out))
+    assert not out.exists()
+
+
+def test_a_student_that_fails_takes_no_other_with_it(world, tmp_path):
+    settings = tmp_path / "settings.toml"
+    text = SETTINGS.replace("[whole]", "[diverges]\nlearning_rate = 1e30\n[whole]")
+    settings.write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"diverges: .*; the others are in .*sweep\.md"):
+        sweep(config(world, settings=settings, out=out))
+    table = (out / TABLE).read_text(encoding="utf-8")
+    assert "| whole |" in table
+    assert "| few-tokens |" in table
+    assert "diverges" not in table
 
 
 @pytest.mark.parametrize("change", [{"minutes": 0}, {"parallel": -1}])

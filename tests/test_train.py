@@ -91,6 +91,11 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_and_nothing_else(
     assert weights(again) == weights(out)
 
 
+def test_a_part_of_a_vector_that_is_longer_than_the_vector_is_refused(vectors, tmp_path):
+    with pytest.raises(ValueError, match="have 16 numbers, too few for objective 'relational@17'"):
+        preflight(config(vectors, tmp_path / "training", objective="relational@17"))
+
+
 def test_a_finished_training_is_left_alone(vectors, finished):
     out, summary = finished
     before = weights(out)
