@@ -52,23 +52,8 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
     check_column(store, config.pooling)
     training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
     offset, scale = standard(training, open_decoder(store, config.pooling))
-    if widest_part(config.objective) > len(offset):
-        raise ValueError(
-            f"the vectors have {len(offset)} numbers, too few for objective {config.objective!r}"
-        )
     kept, unknown = _vocabulary(store, config)
-    shape = preset(
-        config.student,
-        vocabulary=int(store.fingerprint["vocabulary"]),
-        width=len(offset),
-        embedding=config.embedding,
-        hidden=config.hidden,
-        layers=config.layers,
-        share_layers=config.share_layers or None,
-        projected=config.projected or None,
-        pooling=config.student_pooling,
-        kept=len(kept),
-    )
+    shape = _shape(config, int(store.fingerprint["vocabulary"]), len(offset), len(kept))
     run = Run(
         store=config.store if "://" in config.store else os.path.abspath(config.store),
         store_version=store.version,
@@ -100,6 +85,25 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         unknown_rate=round(unknown, 6),
     )
     return run, facts
+
+
+def _shape(config: "TrainConfig", vocabulary: int, width: int, kept: int) -> StudentConfig:
+    if widest_part(config.objective) > width:
+        raise ValueError(
+            f"the vectors have {width} numbers, too few for objective {config.objective!r}"
+        )
+    return preset(
+        config.student,
+        vocabulary=vocabulary,
+        width=width,
+        embedding=config.embedding,
+        hidden=config.hidden,
+        layers=config.layers,
+        share_layers=config.share_layers or None,
+        projected=config.projected or None,
+        pooling=config.student_pooling,
+        kept=kept,
+    )
 
 
 def _vocabulary(store: Store, config: "TrainConfig") -> tuple[list[int], float]:
