@@ -13,7 +13,8 @@ import dataclasses
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ import torch
 
 from distill_jobs import checkpoint
 from distill_jobs.backends import FILES
+from distill_jobs.encoder import read_card
+from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
 from distill_jobs.student import Student, StudentConfig, parameters
 from distill_jobs.tokens import TokenPreparer
 from distill_jobs.train import read_run
 from distill_jobs.validation import held_out_batches
+from schemas import store as stores
 from schemas.code_version import code_version
 from schemas.command import redact, run_job
 from schemas.fingerprint import check_same, digest, file_digest, seal
@@ -55,12 +59,12 @@ def export(config: ExportConfig) -> dict[str, object]:
     """Export the newest sound checkpoint of a training.
 
     Returns:
-        The student's card; `reused` if the folder held this very student already.
+        The student's card; `store_pinned`; `reused` if the folder held this very student already.
 
     Raises:
         FileNotFoundError: if there is no training.
         FileExistsError: if the folder holds something else.
-        ValueError: if the training has no sound checkpoint.
+        ValueError: if the training has no sound checkpoint, or what the folder held has changed.
     """
     run = read_run(config.training)
     if run is None:
@@ -71,21 +75,70 @@ def export(config: ExportConfig) -> dict[str, object]:
             f"{config.training} has no sound checkpoint: {complaints or 'none at all'}"
         )
     name = digest([run, file_digest(path / "student.safetensors")])
-    if config.out.exists():
-        held = config.out / "config.json"
-        if not held.is_file() or json.loads(held.read_text())["export_id"] != name:
-            raise FileExistsError(f"{config.out} holds something else; give another --out")
-        return {**json.loads(held.read_text()), "reused": True}
-    aside = config.out.with_name(f".{config.out.name}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
+    found = card = held(config.out, name)
+    if card is None:
+        with aside(config.out) as folder:
+            card = _write(folder, run, path, name)
+    # Again where it was found: a run may have ended between its last two acts.
+    pinned = pin_store(run["store"], run["store_version"], config.out)
+    return {**card, "store_pinned": pinned, "reused": found is not None}
+
+
+@contextmanager
+def aside(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` if all goes well."""
+    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    folder.mkdir(parents=True)
     try:
-        card = _write(aside, run, path, name)
-        aside.rename(config.out)
-        pin(run["store"], run["store_version"], config.out)
+        yield folder
+        folder.rename(out)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
-    return {**card, "reused": False}
+
+
+def held(out: Path, export_id: str) -> dict[str, Any] | None:
+    """The card of the very result that a folder holds already, None if there is no folder.
+
+    Weights of backends that are not used may be left out of it, but not all of them.
+
+    Raises:
+        FileExistsError: if it holds something else.
+        ValueError: if the card or the weights have changed, or there are none.
+    """
+    if not out.exists():
+        return None
+    if _export_id(out / "config.json") != export_id:
+        raise FileExistsError(f"{out} holds something else; give another --out")
+    try:
+        card = read_card(out)
+    except ValueError as error:
+        raise ValueError(f"{error}: delete {out}") from error
+    names = [FILES[one] for one in ("torch", *card.get("backends", {}))]
+    if not any((out / name).is_file() for name in names):
+        raise ValueError(f"{out} has none of its weights ({', '.join(names)}): delete {out}")
+    return card
+
+
+def _export_id(path: Path) -> object:
+    """What the card in a file says, None if it is no card."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return card.get("export_id") if isinstance(card, dict) else None
+
+
+def pin_store(location: str, version: int, out: Path) -> bool:
+    """Keep the version of the store that a student was trained on, if the store is in reach.
+
+    Returns:
+        Whether it is pinned.
+    """
+    try:
+        return stores.exists(location) and pin(location, version, out)
+    except OSError:
+        return False
 
 
 def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[str, Any]:
@@ -130,8 +183,9 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         **_about_store(store),
     }
     card = seal(about)
-    _write_text(folder / "config.json", json.dumps(card, indent=2, ensure_ascii=False))
-    _write_text(folder / "README.md", model_card(card))
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(model_card(card), encoding="utf-8")
     return card
 
 
@@ -167,80 +221,3 @@ def _about_store(store: Store) -> dict[str, object]:
         "teacher_seconds": round(seconds, 1),
         "teacher_sentences_per_second": round(store.rows / max(seconds, 1e-9), 1),
     }
-
-
-def model_card(card: Mapping[str, Any]) -> str:
-    """The README of an export, with the numbers of this very student."""
-    scores = card["validation"]
-    return f"""---
-language: zh
-pipeline_tag: sentence-similarity
-base_model: {card["teacher_name"]}
----
-
-# {card["student"]} student of {card["teacher_name"]}
-
-Chinese sentence vectors of {card["hidden"]} numbers, distilled as in LTD-BERT (Tencent QQ): the
-student learned the {card["pooling"]}-pooled vectors of its teacher on {card["store_rows"]:,}
-sentences, objective `{card["objective"]}`. It stands in for the teacher in matching,
-classification, clustering and retrieval, and its vectors lie in the teacher's space.
-
-| | student | teacher |
-|---|---|---|
-| parameters | {card["parameters"]:,} | {card["teacher_parameters"]:,} |
-| bytes of weights | {card["file_bytes"]:,} | {card["teacher_bytes"]:,} |
-
-{_files(card)}
-On held-out sentences of its corpus: Spearman of pair similarities against the teacher's
-{scores["spearman"]:.3f}, mean cosine to the teacher's vector {scores["cosine"]:.3f}, share of
-variance missed {scores["unexplained"]:.3f}. Its quality on labelled sets is in the evaluation
-report, not here.
-
-```python
-from distill_jobs.encoder import SentenceEncoder
-
-encoder = SentenceEncoder.load("this folder")
-vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
-```
-
-{_needs(card)} {_knows(card)}Sentences longer than the teacher's limit are cut. The
-vectors carry whatever bias the corpus and the teacher have.
-"""
-
-
-def _files(card: Mapping[str, Any]) -> str:
-    """The weights, for the model card."""
-    lines = ["| file | bytes | cosine to torch's vectors, mean and least |", "|---|---|---|"]
-    if "onnx-int8" in card["backends"]:  # else it was compressed until only one file was left
-        lines += [f"| {FILES['torch']} | {card['file_bytes']:,} | |"]
-    for name, facts in card["backends"].items():
-        cosines = f"{facts['cosine']:.6f}, {facts['least_cosine']:.6f}"
-        lines += [f"| {FILES[name]} | {facts['file_bytes']:,} | {cosines} |"]
-    return "\n".join(lines) + "\n"
-
-
-def _knows(card: Mapping[str, Any]) -> str:
-    """What a student of fewer tokens does not tell apart, for the model card."""
-    kept = card["student_config"].get("kept")
-    if not kept:
-        return ""
-    return (
-        f"It tells {kept:,} tokens apart;\n{card['unknown_rate']:.2%} of those in the held-out "
-        "sentences are none of them.\n"
-    )
-
-
-def _needs(card: Mapping[str, Any]) -> str:
-    """What the student needs beside its weights, for the model card."""
-    pooling = card["student_config"].get("pooling", "idf")
-    if pooling != "idf":
-        return f"It pools by {pooling} weights: it needs its tokenizer, and no words."
-    words, sentences = card["idf_words"], card["idf_sentences"]
-    return (
-        f"The tokenizer, the IDF table ({words:,} words of {sentences:,} sentences)\n"
-        "and the segmenter settings are in the folder."
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -159,7 +159,7 @@ OBJECTIVES: Mapping[str, Objective] = {
     "order": order,
     "infonce": infonce,
 }
-_RELATIONS = ("relational", "gram_kl", "order")  # compare sentences, so widths may differ
+RELATIONS = ("relational", "gram_kl", "order")  # compare sentences, so widths may differ
 
 
 def read_objective(text: str) -> WeightedSum:
@@ -221,8 +221,8 @@ def _read_term(term: str) -> tuple[Objective, float, float]:
 
 def _first_numbers(name: str, objective: Objective, numbers: str) -> Objective:
     """The objective for the first few numbers of the student's vector."""
-    if name not in _RELATIONS:
-        raise ValueError(f"only {', '.join(_RELATIONS)} can be of a part of a vector, not {name}")
+    if name not in RELATIONS:
+        raise ValueError(f"only {', '.join(RELATIONS)} can be of a part of a vector, not {name}")
     if not numbers.isdecimal() or int(numbers) < 1:
         raise ValueError(f"{name}@ takes how many numbers of the vector, got {numbers!r}")
     return lambda student_BH, teacher_BH: objective(student_BH[:, : int(numbers)], teacher_BH)

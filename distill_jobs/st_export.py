@@ -20,7 +20,7 @@ import safetensors.torch
 
 from distill_jobs.backends import FILES
 from distill_jobs.encoder import SentenceEncoder, read_card
-from distill_jobs.export import model_card
+from distill_jobs.model_card import model_card
 from distill_jobs.st_folder import check_expressible, write_sentence_transformers
 from distill_jobs.student import Student, StudentConfig
 from schemas.command import run_job
@@ -84,6 +84,8 @@ def _held(out: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     if held.get("student", {}).get("export_id") != card["export_id"]:
         raise FileExistsError(f"{out} holds something else; give another --out")
     for name, sha256 in held["sha256"].items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{out / CARD} names {name!r}, which is not in the folder")
         if not (out / name).is_file() or file_digest(out / name) != sha256:
             raise ValueError(f"{out / name} has changed since it was written: delete {out}")
     return {"sha256": held["sha256"], "distance": held["distance"]}

@@ -170,15 +170,22 @@ def preparer_folder(location: str, fingerprint: Fingerprint) -> str:
     return parts.join(f"{location}.preparer", digest(own))
 
 
+PREPARER_FILES = ("tokenizer.json", "idf.parquet", _DICTIONARY)
+"""What a ``preparer.json`` may name, beside it."""
+
+
 def load_preparer(folder: Path) -> Preparer:
     """The preparer that `Preparer.save` wrote into a folder.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if a file is not what it was when it was saved, naming which.
+        ValueError: if a file is not what it was when it was saved, or none of a preparer's, naming
+            which.
     """
     described = read_sealed(folder / "preparer.json")
     for name, sha256 in described["sha256"].items():
+        if name not in PREPARER_FILES:
+            raise ValueError(f"{folder / 'preparer.json'} names {name!r}, no file of a preparer")
         if file_digest(folder / name) != sha256:
             raise ValueError(f"{folder / name} has changed since it was written")
     dictionary = folder / _DICTIONARY if _DICTIONARY in described["sha256"] else None

@@ -108,6 +108,17 @@ def test_16_bits_are_the_student_within_float16(tmp_path, kind):
     np.testing.assert_allclose(found, vectors(student), atol=5e-3)
 
 
+@pytest.mark.parametrize(("bits", "number"), [(16, 1e5), (16, -1e5), (16, np.nan), (4, 1e5)])
+def test_a_weight_that_float16_cannot_hold_is_refused(bits, number):
+    student = make_student("bilstm", hidden=64)  # its biases, too, are of some size
+    name = "encoder.embedding.weight" if bits == 16 else "encoder.forwards.bias_ih_l0"
+    arrays = arrays_of(student)
+    arrays[name].flat[7] = number
+    student = assembled(student.config, arrays)
+    with pytest.raises(ValueError, match="not finite, or too large for float16"):
+        packed_graph(graph(student), planned(student, bits))
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_more_bits_are_never_worse(tmp_path, kind):
     student = make_student(kind)

@@ -5,10 +5,19 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from distill_jobs.compress import fidelity
 from distill_jobs.compress.bits import BitsConfig, store_in_bits
 from distill_jobs.compress.dimensions import DimensionsConfig, shorten
-from distill_jobs.compress.fidelity import read_sentences, same_neighbours
+from distill_jobs.compress.fidelity import (
+    FITTED,
+    MEASURED,
+    draw,
+    read_sentences,
+    same_neighbours,
+)
 from distill_jobs.compress.rank import RankConfig, factorise
 from distill_jobs.compress.sparsity import SparsityConfig, sparsify
 from distill_jobs.compress.static_int8 import StaticInt8Config, quantise
@@ -78,7 +87,7 @@ def test_what_a_verb_writes_is_served_by_every_backend_that_it_has(
     assert 0 < step["least_cosine"] <= step["cosine"] <= 1.000001
     assert 0 < step["neighbours"] <= 1
     (kept,) = card["compressed"]
-    assert {**kept, "reused": False} == step
+    assert {**kept, "store_pinned": False, "reused": False} == step
     told = (tmp_path / "small" / "README.md").read_text()
     for name, size in step["bytes_after"].items():
         assert (tmp_path / "small" / name).stat().st_size == size
@@ -168,6 +177,19 @@ def test_sentences_are_drawn_once_each_and_split(exported, text_file):
     assert len(set(lines)) > 140  # emoji are all [UNK]
 
 
+def test_a_line_repeated_more_often_than_sentences_are_drawn_counts_once(exported, tmp_path):
+    hot = ["今天北京天气怎么样？"] * (MEASURED + FITTED + 60)
+    cold = ["明天会下雨吗", "去机场要多久？", "怎么退款"]
+    (tmp_path / "hot.txt").write_text("\n".join([*hot, *cold, *hot]), encoding="utf-8")
+    found = read_sentences(tmp_path / "hot.txt", load_tokens(exported["wordless"]).prepare)
+    assert [sum(one.rows for one in part) for part in (found.measured, found.fitted)] == [2, 2]
+
+
+@given(ids=st.lists(st.integers(0, 30).map(str)), number=st.integers(1, 8))
+def test_the_least_different_ids_are_drawn(ids, number):
+    assert draw(((one, one) for one in ids), number) == sorted(set(ids))[:number]
+
+
 def test_a_file_without_sentences_is_refused(exported, tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n今天\n", encoding="utf-8")
     with pytest.raises(ValueError, match="at least 2 different sentences, got 1"):
@@ -198,3 +220,8 @@ def test_neighbours_of_unrelated_vectors_are_those_of_chance():
     rng = np.random.default_rng(0)
     one, other = rng.normal(size=(2, 300, 16))
     assert same_neighbours(one, other) == pytest.approx(10 / 299, abs=0.02)
+
+
+def test_neighbours_are_those_of_the_evaluation(monkeypatch):
+    monkeypatch.setattr(fidelity, "shared", lambda one, other: np.array([0.25, 0.75]))
+    assert same_neighbours(np.eye(2), np.eye(2)) == 0.5

@@ -16,12 +16,14 @@ from distill_jobs import backends, checkpoint
 from distill_jobs.backends import choose
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.export import ExportConfig, export
+from distill_jobs.model_card import model_card
 from distill_jobs.preflight import preflight
 from distill_jobs.reader import read_group, row_groups, to_batch
 from distill_jobs.student import Student, StudentConfig
 from distill_jobs.train import TrainConfig, distil
 from pipelines.store.compact import CompactConfig, compact
 from pipelines.store.forget import ForgetConfig, forget
+from schemas.pins import pins, unpin
 from schemas.store import open_store
 from schemas.vectors import Decoder
 
@@ -281,6 +283,47 @@ def test_a_truncated_export_is_noticed(exported, tmp_path, name):
 def test_exporting_again_says_that_nothing_was_done(training, exported):
     card = export(ExportConfig(training=training, out=exported))
     assert card["reused"]
+
+
+def test_an_export_that_ended_before_it_pinned_pins_when_it_is_run_again(
+    small_store, training, tmp_path
+):
+    config = ExportConfig(training=training, out=tmp_path / "student")
+    assert export(config)["store_pinned"]
+    (one,) = [one for one in pins(str(small_store)) if one.by == str(config.out)]
+    unpin(str(small_store), one)
+    again = export(config)
+    assert (again["reused"], again["store_pinned"]) == (True, True)
+    assert one in pins(str(small_store))
+    unpin(str(small_store), one)
+
+
+def test_an_export_that_has_changed_is_not_reused(training, exported, tmp_path):
+    config = ExportConfig(training=training, out=tmp_path / "student")
+    shutil.copytree(exported, config.out)
+    (config.out / "model.safetensors").unlink()
+    assert export(config)["reused"]
+    (config.out / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ValueError, match=rf"model\.onnx has changed .*: delete {config.out}"):
+        export(config)
+    for name in ("model.onnx", "model.int8.onnx"):
+        (config.out / name).unlink()
+    with pytest.raises(ValueError, match=f"has none of its weights .*: delete {config.out}"):
+        export(config)
+
+
+@pytest.mark.parametrize(
+    ("objective", "space"),
+    [
+        ("mse", "the teacher's space"),
+        ("cosine=1,relational=20", "the teacher's space"),
+        ("relational", "a space of their own"),
+        ("gram_kl=0..2, order@64=3", "a space of their own"),
+    ],
+)
+def test_the_model_card_says_whose_space_the_objective_leads_to(exported, objective, space):
+    card = json.loads((exported / "config.json").read_text())
+    assert f"its vectors lie in {space}." in model_card({**card, "objective": objective})
 
 
 def test_an_export_into_a_folder_with_something_else_is_refused(training, tmp_path):

@@ -336,6 +336,18 @@ def test_the_job_compares_its_vectors_with_ours_and_does_nothing_twice(place, tm
         export_st(dataclasses.replace(config, out=tmp_path))
 
 
+@pytest.mark.parametrize("name", ["../payload.txt", "/etc/hostname", "a/../../payload.txt"])
+def test_a_card_that_names_a_file_outside_its_folder_is_refused(place, tmp_path, name):
+    _, config, _ = place
+    shutil.copytree(config.out, tmp_path / "st")
+    path = tmp_path / "st" / "ltd_student.json"
+    card = {key: one for key, one in json.loads(path.read_text()).items() if key != "digest"}
+    card["sha256"][name] = "0"
+    path.write_text(json.dumps(seal(card)))
+    with pytest.raises(ValueError, match=f"names '{name}', which is not in the folder"):
+        export_st(dataclasses.replace(config, out=tmp_path / "st"))
+
+
 def test_the_job_does_without_sentence_transformers(place, tmp_path, monkeypatch):
     _, config, summary = place
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -31,7 +31,7 @@ class DimensionsConfig(Compression):
     """Shorten the sentence vectors; pca needs --sentences."""
 
     keep: int
-    """K, numbers of a vector."""
+    """K, numbers of a vector, fewer than it has."""
     by: Literal["pca", "random"] = "pca"
     """How they are chosen; random (Gaussian) needs no sentences."""
     seed: int = 0
@@ -65,8 +65,10 @@ def shorten(config: DimensionsConfig) -> dict[str, object]:
 
 
 def _check(student: Student, keep: int) -> None:
-    if not 1 <= keep <= student.config.width:
-        raise ValueError(f"keep must be 1 to {student.config.width} numbers, got {keep}")
+    # As many as there are would be another space of the same width: nobody could tell them apart.
+    width = student.config.width
+    if not 1 <= keep < width:
+        raise ValueError(f"keep must be 1 to {width - 1} numbers, fewer than {width}, got {keep}")
 
 
 def principal(vectors_NH: Floats, keep: int) -> tuple[Floats, float]:

@@ -5,7 +5,7 @@ Array letters: B sentences of a batch, N of all, T tokens, H width of vectors, K
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from distill_jobs.backends import Vectorise
+from distill_jobs.evaluation.geometry import nearest, shared
 from distill_jobs.padding import pad_content
 from distill_jobs.reader import Batch
 from distill_jobs.student import Student, StudentConfig
@@ -23,7 +24,6 @@ from schemas.weights import Floats
 
 MEASURED, FITTED = 2048, 8192  # sentences, at most
 _BATCH = 256
-_NEAREST = 10
 
 
 class Prepared(Protocol):
@@ -63,14 +63,32 @@ def read_sentences(path: Path, prepare: Callable[[Sequence[str]], Sequence[Prepa
         FileNotFoundError: if there is no such file.
         ValueError: if it has fewer than 2 different sentences.
     """
-    drawn = dict(heapq.nsmallest(MEASURED + FITTED, _read(path)))
-    found = [one for one in prepare(list(drawn.values())) if (one.weights > 0).any()]
+    drawn = draw(_read(path), MEASURED + FITTED)
+    found = [one for one in prepare(drawn) if (one.weights > 0).any()]
     if len(found) < 2:
         raise ValueError(f"{path} must have at least 2 different sentences, got {len(found)}")
     number = min(MEASURED, len(found) // 2)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Sentences(_batches(found[:number]), _batches(found[number:]), sha256)
+
+
+def draw(texts: Iterable[tuple[str, str]], number: int) -> list[str]:
+    """The texts of the least ids, each once however often it comes, in the order of their ids.
+
+    Args:
+        texts: (id, text), read once; at most twice `number` of them are in memory.
+        number: how many, at most.
+
+    >>> draw([("c", "三"), ("a", "一"), ("a", "一"), ("a", "一"), ("b", "二")], 2)
+    ['一', '二']
+    """
+    least: dict[str, str] = {}
+    for one, text in texts:
+        least[one] = text
+        if len(least) >= 2 * number:
+            least = dict(heapq.nsmallest(number, least.items()))
+    return [text for _, text in heapq.nsmallest(number, least.items())]
 
 
 def _read(path: Path) -> Iterator[tuple[str, str]]:
@@ -159,22 +177,11 @@ def likeness(
 
 
 def same_neighbours(one_NH: Floats, other_NK: Floats) -> float:
-    """Share of each row's nearest rows in one matrix that are its nearest in the other.
+    """Share of each row's 10 nearest rows in one matrix that are its nearest in the other.
 
     >>> line = np.array([[1, 0], [0.9, 0.1], [0.1, 0.9], [0, 1]])
     >>> same_neighbours(line, line * 2)
     1.0
     """
-    number = min(_NEAREST, len(one_NH) - 1)
-    both = [_nearest(one, number) for one in (one_NH, other_NK)]
-    same = [len(np.intersect1d(a, b)) for a, b in zip(*both, strict=True)]
-    return float(np.mean(same)) / max(number, 1)
-
-
-def _nearest(vectors_NH: Floats, number: int) -> npt.NDArray[np.int64]:
-    lengths_N1 = np.linalg.norm(vectors_NH, axis=1, keepdims=True)
-    unit_NH = vectors_NH / np.maximum(lengths_N1, 1e-12)
-    near_NN = unit_NH @ unit_NH.T
-    np.fill_diagonal(near_NN, -np.inf)
-    found: npt.NDArray[np.int64] = np.argpartition(-near_NN, number - 1, axis=1)[:, :number]
-    return found
+    every_N = np.arange(len(one_NH))
+    return float(shared(nearest(one_NH, every_N), nearest(other_NK, every_N)).mean())

@@ -8,26 +8,24 @@ the others                copied: the tokenizer, and the IDF table where there i
 import dataclasses
 import json
 import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import onnx
 
 from distill_jobs import checkpoint
 from distill_jobs.backends import FILES, open_onnx
 from distill_jobs.compress.fidelity import likeness, random_sentences, vectors_by, vectors_of
-from distill_jobs.compress.report import section
 from distill_jobs.compress.source import Compression, Source, load_student
 from distill_jobs.encoder import read_card
-from distill_jobs.export import model_card, unknown_rate
+from distill_jobs.export import aside, held, pin_store, unknown_rate
+from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import compare_with_torch, write_onnx
 from distill_jobs.student import Student, parameters
-from schemas import store
 from schemas.fingerprint import digest, file_digest, read_sealed, seal
-from schemas.pins import pin
+from schemas.idf import IdfTable
+from schemas.prepare import PREPARER_FILES
 from schemas.weights import Floats
 
 _LAST = ("bits", "static-int8")  # after them there are no weights in float32
@@ -60,12 +58,13 @@ def compress(
         change: what it does.
 
     Returns:
-        The step as the card keeps it; ``reused`` if the folder held this very result already.
+        The step as the card keeps it; ``store_pinned``; ``reused`` if the folder held this very
+        result already.
 
     Raises:
         FileExistsError: if the folder to create holds something else.
         FileNotFoundError: if a file is not there.
-        ValueError: if the student cannot be compressed so.
+        ValueError: if the student cannot be compressed so, or what the folder held has changed.
     """
     card = read_card(config.student)
     done = [one["verb"] for one in card.get("compressed", []) if one["verb"] in _LAST]
@@ -76,39 +75,28 @@ def compress(
         )
     settings = _settings(config)
     name = digest([card["export_id"], verb, settings])
-    if config.out.exists():
-        held = config.out / "config.json"
-        if not held.is_file() or json.loads(held.read_text()).get("export_id") != name:
-            raise FileExistsError(f"{config.out} holds something else; give another --out")
-        return {**json.loads(held.read_text())["compressed"][-1], "reused": True}
-    source = Source(config.student, card, load_student(config.student, card), config.sentences)
-    with _aside(config.out) as folder:
-        about = {"id": name, "verb": verb, "settings": settings}
-        step = _fill(folder, source, change(source), about)
-    _pin(card, config.out)
-    return {**step, "reused": False}
+    found = held(config.out, name)
+    if found is not None:
+        step = found["compressed"][-1]
+    else:
+        source = Source(config.student, card, load_student(config.student, card), config.sentences)
+        with aside(config.out) as folder:
+            about = {"id": name, "verb": verb, "settings": settings}
+            step = _fill(folder, source, change(source), about)
+    # Again where it was found: a run may have ended between its last two acts.
+    pinned = pin_store(str(card["store"]), card["store_version"], config.out)
+    return {**step, "store_pinned": pinned, "reused": found is not None}
 
 
 def _settings(config: Compression) -> dict[str, object]:
-    """What the config says besides the folders; of the sentences their sha256."""
+    """What the config says besides the folders; of sentences and IDF table their digests."""
     given = dataclasses.asdict(config)
     del given["student"], given["out"]
     if config.sentences is not None:
         given["sentences"] = file_digest(config.sentences)
+    if given.get("idf") is not None:
+        given["idf"] = IdfTable.load(given["idf"]).digest()
     return {name: value for name, value in given.items() if value is not None}
-
-
-@contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` if all goes well."""
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _fill(
@@ -122,9 +110,7 @@ def _fill(
         changed: what became of it.
         about: id, verb and settings of the step.
     """
-    described = read_sealed(source.folder / "preparer.json")
-    for name in ("preparer.json", *described["sha256"]):
-        shutil.copy(source.folder / name, folder / name)
+    _copy_preparer(source.folder, folder)
     weights = _write_weights(folder, source, changed)
     shape = changed.student.config
     step = {**about, **changed.facts, **_compared(folder, source, changed)}
@@ -142,9 +128,23 @@ def _fill(
     )
     text = json.dumps(card, indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text, encoding="utf-8")
-    told = f"{model_card(card)}\n{section(card)}"
-    (folder / "README.md").write_text(told, encoding="utf-8")
+    (folder / "README.md").write_text(model_card(card), encoding="utf-8")
     return step
+
+
+def _copy_preparer(source: Path, folder: Path) -> None:
+    """Copy what turns sentences into tokens and weights.
+
+    Raises:
+        ValueError: if it names a file that no preparer has, such as one outside the folder.
+    """
+    path = source / "preparer.json"
+    names = list(read_sealed(path)["sha256"])
+    for name in names:
+        if name not in PREPARER_FILES:
+            raise ValueError(f"{path} names {name!r}, which is no file of a preparer")
+    for name in (path.name, *names):
+        shutil.copy(source / name, folder / name)
 
 
 def _unknown_rate(source: Source, changed: Changed) -> object:
@@ -193,12 +193,3 @@ def _compared(folder: Path, source: Source, changed: Changed) -> dict[str, objec
 def _bytes(folder: Path) -> dict[str, int]:
     paths = [folder / name for name in sorted(FILES.values())]
     return {path.name: path.stat().st_size for path in paths if path.is_file()}
-
-
-def _pin(card: Mapping[str, Any], out: Path) -> None:
-    """Keep the version of the store that the student was trained on, if the store is in reach."""
-    try:
-        if store.exists(str(card["store"])):
-            pin(str(card["store"]), card["store_version"], out)
-    except OSError:
-        return

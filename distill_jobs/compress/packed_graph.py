@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from distill_jobs.compress.packing import Packed, pack, to_bytes
+from distill_jobs.compress.packing import Packed, check_range, pack, to_bytes
 from distill_jobs.onnx_nodes import FLOAT, Nodes, ints
 from schemas.weights import Floats
 
@@ -51,6 +51,9 @@ def packed_graph(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     Args:
         model: from `distill_jobs.onnx_graph.graph`.
         plan: for some of its constants.
+
+    Raises:
+        ValueError: if float16 cannot hold one of the numbers.
     """
     nodes = Unpacking()
     kept = []
@@ -126,7 +129,12 @@ class Unpacking(Nodes):
         self.add("Slice", flat, self.constant("first", ints(0)), end, name=name)
 
     def widen(self, name: str, value: Floats) -> None:
-        """16 bits to 32."""
+        """16 bits to 32.
+
+        Raises:
+            ValueError: if float16 cannot hold one of the numbers.
+        """
+        check_range(value)
         self.add(
             "Cast", self.constant(f"{name}.half", value.astype(np.float16)), to=FLOAT, name=name
         )

@@ -64,8 +64,7 @@ def pack(values: Floats, bits: int, group: int, *, fit: bool = True) -> Packed:
         raise ValueError(f"bits must be one of {BITS}, got {bits}")
     if group < 8 or group % 8:
         raise ValueError(f"group must be a multiple of 8 numbers, got {group}")
-    if not np.abs(values).max(initial=0) <= np.finfo(np.float16).max:
-        raise ValueError("a number is not finite, or too large for float16")
+    check_range(values)
     flat = values.ravel().astype(np.float64)
     grouped_Gn = np.pad(flat, (0, -len(flat) % group), mode="edge").reshape(-1, group)
     least_G1, greatest_G1 = (way(grouped_Gn, axis=1, keepdims=True) for way in (np.min, np.max))
@@ -76,6 +75,16 @@ def pack(values: Floats, bits: int, group: int, *, fit: bool = True) -> Packed:
     halves = scales_G1.astype(np.float16), least_G1.astype(np.float16)
     codes_Gn = _codes(grouped_Gn, halves[0], halves[1], bits)
     return Packed(to_bytes(codes_Gn.astype(np.uint8), bits), *halves, values.shape, bits)
+
+
+def check_range(values: Floats) -> None:
+    """Refuse numbers that float16 cannot hold.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    if not np.abs(values).max(initial=0) <= np.finfo(np.float16).max:
+        raise ValueError("a number is not finite, or too large for float16")
 
 
 def _codes(

@@ -146,8 +146,11 @@ def fit_projection(smaller: Student, student: Student, batches: Sequence[Batch])
 
 def _pooled(student: Student, batches: Sequence[Batch]) -> npt.NDArray[np.float64]:
     """Pooled states [N, S]: what the projection gets."""
+    found: list[Floats] = []
     projection, student.projection = student.projection, None
-    with torch.inference_mode():
-        found: list[Floats] = [student(one.ids_BT, one.weights_BT)[0].numpy() for one in batches]
-    student.projection = projection
+    try:
+        with torch.inference_mode():
+            found += [student(one.ids_BT, one.weights_BT)[0].numpy() for one in batches]
+    finally:
+        student.projection = projection
     return np.concatenate(found).astype(np.float64)
