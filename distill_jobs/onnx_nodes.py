@@ -17,9 +17,20 @@ INT64, FLOAT = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
 class Nodes:
     """Nodes and constants of a graph being written."""
 
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
+    def __init__(self, prefix: str = "") -> None:
+        """Begin an empty graph.
+
+        Args:
+            prefix: of the names of nodes that are given none, where the graph is part of another.
+        """
+        self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._prefix = prefix
+
+    @property
+    def constants(self) -> list[onnx.TensorProto]:
+        """In the order in which they were added."""
+        return list(self._constants.values())
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         """Add a constant."""
@@ -28,8 +39,8 @@ class Nodes:
 
     def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Add a node of one output."""
-        name = name or f"{operator}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        name = name or f"{self._prefix}{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def model(self, width: int, inputs: Sequence[str]) -> onnx.ModelProto:
@@ -37,11 +48,11 @@ class Nodes:
         types = {"ids": INT64, "weights": FLOAT}
         padded = [helper.make_tensor_value_info(one, types[one], ["B", "T"]) for one in inputs]
         drawn = helper.make_graph(
-            self._nodes,
+            self.nodes,
             "student",
             [*padded, helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"])],
             [helper.make_tensor_value_info("vectors", FLOAT, ["B", width])],
-            list(self._constants.values()),
+            self.constants,
         )
         found = helper.make_model(
             drawn,

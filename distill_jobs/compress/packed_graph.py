@@ -9,7 +9,7 @@ no BitwiseAnd, so that the operators are those of opset 17; DequantizeLinear has
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +55,16 @@ def packed_graph(model: onnx.ModelProto, plan: Plan) -> onnx.ModelProto:
     Raises:
         ValueError: if float16 cannot hold one of the numbers.
     """
-    nodes = Unpacking()
+    nodes = Nodes("unpacked_")
     kept = []
     for one in model.graph.initializer:
         value = numpy_helper.to_array(one)
         if one.name in plan and plan[one.name].bits < 16:
-            nodes.unpack(one.name, pack(value, *plan[one.name]))
+            _unpack(nodes, one.name, pack(value, *plan[one.name]))
         elif one.name == "rows" and _ascending(value):
-            nodes.rows(one.name, value)
+            _rows(nodes, one.name, value)
         elif one.data_type == FLOAT and value.size >= _FEW and one.name not in _WHOLE:
-            nodes.widen(one.name, value)
+            _widen(nodes, one.name, value)
         else:
             kept.append(one)
     found = onnx.ModelProto()
@@ -81,83 +81,66 @@ def _ascending(rows_V: npt.NDArray[np.int32]) -> bool:
     return bool((np.cumsum(own_V) * own_V == rows_V).all())
 
 
-class Unpacking(Nodes):
-    """Nodes that turn packed constants into those that the graph reads."""
+def _unpack(nodes: Nodes, name: str, packed: Packed) -> None:
+    """What `distill_jobs.compress.packing.unpack` does."""
+    codes_Gn = _codes(nodes, name, packed.codes_GB, packed.bits)
+    scales_G1 = _widened(nodes, f"{name}.scales", packed.scales_G1)
+    least_G1 = _widened(nodes, f"{name}.least", packed.least_G1)
+    scaled_Gn = nodes.add("Mul", nodes.add("Cast", codes_Gn, to=FLOAT), scales_G1)
+    grouped_Gn = nodes.add("Add", scaled_Gn, least_G1)
+    size = int(np.prod(packed.shape))
+    if size < packed.codes_GB.size * 8 // packed.bits:
+        flat = nodes.add("Reshape", grouped_Gn, nodes.constant("flat_all", ints(-1)))
+        start = nodes.constant("first", ints(0))
+        grouped_Gn = nodes.add("Slice", flat, start, nodes.constant(f"{name}.size", ints(size)))
+    _shaped(nodes, name, grouped_Gn, packed.shape)
 
-    @property
-    def nodes(self) -> Sequence[onnx.NodeProto]:
-        """In order."""
-        return self._nodes
 
-    @property
-    def constants(self) -> Sequence[onnx.TensorProto]:
-        """What they read."""
-        return list(self._constants.values())
+def _rows(nodes: Nodes, name: str, rows_V: npt.NDArray[np.int32]) -> None:
+    """Which row each token has: 1, 2, 3, ... for those with one of their own, else 0.
 
-    def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        """Add a node, whose name is none of the graph's own."""
-        name = name or f"unpacked_{len(self._nodes)}"
-        return super().add(operator, *inputs, name=name, **attributes)
+    A bit says whether it has one; the rows count themselves.
+    """
+    own_1V = np.pad((rows_V > 0).astype(np.uint8), (0, -len(rows_V) % 8))[None]
+    bits = nodes.add("Cast", _codes(nodes, name, to_bytes(own_1V, 1), 1), to=onnx.TensorProto.INT32)
+    counted = nodes.add("CumSum", bits, nodes.constant("along", np.array(1, np.int32)))
+    found = nodes.add("Mul", bits, counted)
+    flat = nodes.add("Reshape", found, nodes.constant("flat_all", ints(-1)))
+    end = nodes.constant(f"{name}.size", ints(len(rows_V)))
+    nodes.add("Slice", flat, nodes.constant("first", ints(0)), end, name=name)
 
-    def unpack(self, name: str, packed: Packed) -> None:
-        """What `distill_jobs.compress.packing.unpack` does."""
-        codes_Gn = self._codes(name, packed.codes_GB, packed.bits)
-        scales_G1 = self._widened(f"{name}.scales", packed.scales_G1)
-        least_G1 = self._widened(f"{name}.least", packed.least_G1)
-        scaled_Gn = self.add("Mul", self.add("Cast", codes_Gn, to=FLOAT), scales_G1)
-        grouped_Gn = self.add("Add", scaled_Gn, least_G1)
-        size = int(np.prod(packed.shape))
-        if size < packed.codes_GB.size * 8 // packed.bits:
-            flat = self.add("Reshape", grouped_Gn, self.constant("flat_all", ints(-1)))
-            start = self.constant("first", ints(0))
-            grouped_Gn = self.add("Slice", flat, start, self.constant(f"{name}.size", ints(size)))
-        self._shaped(name, grouped_Gn, packed.shape)
 
-    def rows(self, name: str, rows_V: npt.NDArray[np.int32]) -> None:
-        """Which row each token has: 1, 2, 3, ... for those with one of their own, else 0.
+def _widen(nodes: Nodes, name: str, value: Floats) -> None:
+    """16 bits to 32.
 
-        A bit says whether it has one; the rows count themselves.
-        """
-        own_1V = np.pad((rows_V > 0).astype(np.uint8), (0, -len(rows_V) % 8))[None]
-        bits = self.add(
-            "Cast", self._codes(name, to_bytes(own_1V, 1), 1), to=onnx.TensorProto.INT32
-        )
-        counted = self.add("CumSum", bits, self.constant("along", np.array(1, np.int32)))
-        found = self.add("Mul", bits, counted)
-        flat = self.add("Reshape", found, self.constant("flat_all", ints(-1)))
-        end = self.constant(f"{name}.size", ints(len(rows_V)))
-        self.add("Slice", flat, self.constant("first", ints(0)), end, name=name)
+    Raises:
+        ValueError: if float16 cannot hold one of the numbers.
+    """
+    check_range(value)
+    nodes.add("Cast", nodes.constant(f"{name}.half", value.astype(np.float16)), to=FLOAT, name=name)
 
-    def widen(self, name: str, value: Floats) -> None:
-        """16 bits to 32.
 
-        Raises:
-            ValueError: if float16 cannot hold one of the numbers.
-        """
-        check_range(value)
-        self.add(
-            "Cast", self.constant(f"{name}.half", value.astype(np.float16)), to=FLOAT, name=name
-        )
+def _widened(nodes: Nodes, name: str, value: npt.NDArray[np.float16]) -> str:
+    return nodes.add("Cast", nodes.constant(name, value), to=FLOAT)
 
-    def _widened(self, name: str, value: npt.NDArray[np.float16]) -> str:
-        return self.add("Cast", self.constant(name, value), to=FLOAT)
 
-    def _codes(self, name: str, codes_GB: npt.NDArray[np.uint8], bits: int) -> str:
-        """Codes [G, n], one a byte."""
-        packed = self.constant(f"{name}.codes", codes_GB)
-        if bits == 8:
-            return packed
-        planes = []
-        down = self.constant(f"down_{8 - bits}", np.array(8 - bits, np.uint8))
-        for place in range(8 // bits):
-            away = 8 - bits * (place + 1)
-            high = packed
-            if away:
-                up = self.constant(f"up_{away}", np.array(away, np.uint8))
-                high = self.add("BitShift", packed, up, direction="LEFT")
-            planes.append(self.add("BitShift", high, down, direction="RIGHT"))
-        return self.add("Concat", *planes, axis=1)
+def _codes(nodes: Nodes, name: str, codes_GB: npt.NDArray[np.uint8], bits: int) -> str:
+    """Codes [G, n], one a byte."""
+    packed = nodes.constant(f"{name}.codes", codes_GB)
+    if bits == 8:
+        return packed
+    planes = []
+    down = nodes.constant(f"down_{8 - bits}", np.array(8 - bits, np.uint8))
+    for place in range(8 // bits):
+        away = 8 - bits * (place + 1)
+        high = packed
+        if away:
+            up = nodes.constant(f"up_{away}", np.array(away, np.uint8))
+            high = nodes.add("BitShift", packed, up, direction="LEFT")
+        planes.append(nodes.add("BitShift", high, down, direction="RIGHT"))
+    return nodes.add("Concat", *planes, axis=1)
 
-    def _shaped(self, name: str, values: str, shape: Sequence[int]) -> None:
-        wanted = self.constant("to_" + "_".join(map(str, shape)), ints(*shape))
-        self.add("Reshape", values, wanted, name=name)
+
+def _shaped(nodes: Nodes, name: str, values: str, shape: Sequence[int]) -> None:
+    wanted = nodes.constant("to_" + "_".join(map(str, shape)), ints(*shape))
+    nodes.add("Reshape", values, wanted, name=name)
