@@ -108,7 +108,8 @@ def _open_torch(path: Path, shape: Mapping[str, Any], threads: int | None) -> Ve
     import safetensors.torch
     import torch
 
-    from distill_jobs.student import Student, StudentConfig, fill
+    from distill_jobs.student import Student, fill
+    from distill_jobs.student_config import StudentConfig
 
     if threads:
         torch.set_num_threads(threads)

@@ -26,7 +26,8 @@ from distill_jobs.encoder import read_card
 from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
-from distill_jobs.student import Student, StudentConfig, parameters
+from distill_jobs.student import Student, parameters
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.tokens import TokenPreparer
 from distill_jobs.train import read_run
 from distill_jobs.validation import held_out_batches

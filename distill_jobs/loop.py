@@ -23,7 +23,8 @@ from distill_jobs import checkpoint
 from distill_jobs.checkpoint import State
 from distill_jobs.objectives import Objective, divergence, read_objective
 from distill_jobs.reader import Batch, Plan, batches, hold_out, row_groups
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.validation import held_out_batches, validate
 from schemas.store import open_store
 from schemas.vectors import Decoder, open_decoder

@@ -25,7 +25,8 @@ import onnx
 
 from distill_jobs.onnx_nodes import FLOAT, INT64, Nodes, ints
 from distill_jobs.onnx_transformer import transformer
-from distill_jobs.student import TINY, Student, StudentConfig
+from distill_jobs.student import TINY, Student
+from distill_jobs.student_config import StudentConfig
 from schemas.weights import Floats
 
 _DIRECTIONS = ("forwards", "backwards")

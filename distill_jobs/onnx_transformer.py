@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from distill_jobs.onnx_nodes import FLOAT, INT64, Nodes, ints
-from distill_jobs.student import StudentConfig
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.token_encoders import HEAD
 from schemas.weights import Floats
 

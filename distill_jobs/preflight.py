@@ -13,7 +13,8 @@ from distill_jobs import checkpoint
 from distill_jobs.loop import Run, new_student
 from distill_jobs.objectives import widest_part
 from distill_jobs.reader import Group, hold_out, read_group, row_groups
-from distill_jobs.student import StudentConfig, parameters, preset
+from distill_jobs.student import parameters
+from distill_jobs.student_config import StudentConfig, preset
 from distill_jobs.vocabulary import most_frequent, token_counts, unknown_rate
 from schemas.fingerprint import check_same
 from schemas.prepare import load_preparer, preparer_folder

@@ -22,7 +22,8 @@ from distill_jobs.backends import FILES
 from distill_jobs.encoder import SentenceEncoder, read_card
 from distill_jobs.model_card import model_card
 from distill_jobs.st_folder import check_expressible, write_sentence_transformers
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from schemas.command import run_job
 from schemas.fingerprint import file_digest, read_sealed, seal
 

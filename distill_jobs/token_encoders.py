@@ -1,17 +1,14 @@
 """The encoders of the students: token ids in, a state for each token out. Torch only.
 
 A new one goes here as a module of the same shape, with a line in `token_encoder`, its sizes in
-`distill_jobs.student.preset`, and its nodes in `distill_jobs.onnx_graph`.
+`distill_jobs.student_config.preset`, and its nodes in `distill_jobs.onnx_graph`.
 Array letters: B sentences, T tokens, E embedding size, S states of a token, H the teacher's width.
 """
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from distill_jobs.student import StudentConfig
+from distill_jobs.student_config import StudentConfig
 
 HEAD = 64  # numbers of an attention head
 POSITIONS = 512  # as many as BERT has, so no teacher gives longer sentences
@@ -21,7 +18,7 @@ POSITIONS = 512  # as many as BERT has, so no teacher gives longer sentences
 _EMBEDDING_STD = 0.1
 
 
-def token_encoder(config: "StudentConfig") -> nn.Module:
+def token_encoder(config: StudentConfig) -> nn.Module:
     """The encoder of a kind of student, with random weights."""
     match config.kind:
         case "static":
@@ -39,7 +36,7 @@ class BiLstm(nn.Module):
     a state. That is exact without packing, and 2.5 times as fast (4.4 with bfloat16).
     """
 
-    def __init__(self, config: "StudentConfig") -> None:
+    def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.embedding = _embedding(config.rows, config.embedding)
         self.forwards = nn.LSTM(config.embedding, config.states // 2, batch_first=True)
@@ -57,7 +54,7 @@ class BiLstm(nn.Module):
 class Static(nn.Module):
     """One vector per token whatever stands beside it: what the seed says must be much worse."""
 
-    def __init__(self, config: "StudentConfig") -> None:
+    def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.embedding = _embedding(config.rows, config.states)
 
@@ -70,7 +67,7 @@ class Static(nn.Module):
 class MiniTransformer(nn.Module):
     """A small ALBERT (Lan et al. 2020): embeddings of low rank, layers that may share weights."""
 
-    def __init__(self, config: "StudentConfig") -> None:
+    def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         # Only here: the other students need no transformers, which takes seconds to import.
         from transformers import AlbertConfig, AlbertModel

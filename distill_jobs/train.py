@@ -17,7 +17,7 @@ from distill_jobs import checkpoint
 from distill_jobs.loop import Run, train
 from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
-from distill_jobs.student import StudentConfig
+from distill_jobs.student_config import StudentConfig
 from schemas.command import keeping_sigterm, run_job
 from schemas.fingerprint import check_same
 from schemas.pins import pin

@@ -9,7 +9,8 @@ import torch
 from distill_jobs.checkpoint import save_tensors
 from distill_jobs.compress.fidelity import random_sentences
 from distill_jobs.onnx_export import write_onnx
-from distill_jobs.student import Student, StudentConfig, parameters
+from distill_jobs.student import Student, parameters
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.tokens import TokenPreparer
 from schemas.fingerprint import file_digest, seal
 from schemas.idf import IdfTable

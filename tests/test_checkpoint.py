@@ -5,7 +5,8 @@ import torch
 
 from distill_jobs import checkpoint
 from distill_jobs.checkpoint import State
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 
 CONFIG = StudentConfig(kind="bilstm", vocabulary=20, width=8, embedding=4)
 

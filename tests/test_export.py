@@ -19,7 +19,8 @@ from distill_jobs.export import ExportConfig, export
 from distill_jobs.model_card import model_card
 from distill_jobs.preflight import preflight
 from distill_jobs.reader import read_group, row_groups, to_batch
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.train import TrainConfig, distil
 from pipelines.store.compact import CompactConfig, compact
 from pipelines.store.forget import ForgetConfig, forget

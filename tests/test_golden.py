@@ -177,7 +177,8 @@ def test_the_store_holds_what_is_pinned(tmp_path, golden, golden_idf):
 
 def test_the_encoder_reads_what_is_pinned(tmp_path, golden, golden_idf):
     from distill_jobs.encoder import SentenceEncoder
-    from distill_jobs.student import Student, StudentConfig
+    from distill_jobs.student import Student
+    from distill_jobs.student_config import StudentConfig
 
     config = StudentConfig(kind="static", vocabulary=8000, width=2)
     folder = tmp_path / "student"

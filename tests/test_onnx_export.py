@@ -10,7 +10,8 @@ from distill_jobs.backends import choose, open_onnx
 from distill_jobs.onnx_export import compare_with_torch, write_onnx
 from distill_jobs.onnx_graph import graph
 from distill_jobs.reader import Batch
-from distill_jobs.student import Student, preset
+from distill_jobs.student import Student
+from distill_jobs.student_config import preset
 
 KINDS = ("bilstm", "bilstm-small", "static", "mini-transformer")
 

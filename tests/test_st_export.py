@@ -32,7 +32,8 @@ from distill_jobs.plain_tokenizer import cleaning, plain_tokenizer
 from distill_jobs.reader import Batch
 from distill_jobs.st_export import TOLERANCE, StExportConfig, export_st, st_model_card
 from distill_jobs.st_folder import write_sentence_transformers
-from distill_jobs.student import Student, StudentConfig, preset
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig, preset
 from distill_jobs.tokens import TokenPreparer
 from distill_jobs.train import TrainConfig, distil
 from schemas.fingerprint import file_digest, seal

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from distill_jobs.student import Student, StudentConfig, fill, parameters, preset
+from distill_jobs.student import Student, fill, parameters
+from distill_jobs.student_config import StudentConfig, preset
 from schemas.weights import weighted_pool
 
 CONFIG = StudentConfig(kind="bilstm", vocabulary=50, width=16, embedding=8)

@@ -8,7 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from distill_jobs.evaluation.tasks import Kind, Row
-from distill_jobs.student import Student, preset
+from distill_jobs.student import Student
+from distill_jobs.student_config import preset
 from distill_jobs.tokens import Tokens
 from distill_jobs.tuning import losses
 from distill_jobs.tuning.examples import Examples, in_order, pad, passes, targets_of

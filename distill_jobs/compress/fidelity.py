@@ -17,7 +17,8 @@ from distill_jobs.backends import Vectorise
 from distill_jobs.evaluation.geometry import nearest, shared
 from distill_jobs.padding import pad_content
 from distill_jobs.reader import Batch
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from schemas.text import read_line, sentence_id
 from schemas.vectors import row_cosines
 from schemas.weights import Floats

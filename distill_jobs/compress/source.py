@@ -10,7 +10,8 @@ import safetensors.torch
 
 from distill_jobs.backends import FILES
 from distill_jobs.compress.fidelity import Sentences, read_sentences
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.tokens import load_tokens
 from distill_jobs.vocabulary import Counts, token_counts
 from schemas.idf import IdfTable

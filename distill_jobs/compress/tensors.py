@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from schemas.weights import Floats
 
 Arrays = dict[str, npt.NDArray[np.generic]]

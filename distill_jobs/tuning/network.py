@@ -14,7 +14,8 @@ from torch import nn
 
 from distill_jobs.backends import FILES
 from distill_jobs.encoder import read_card
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.tuning.examples import Batch
 
 HIDDEN = 200  # of the head for pairs, as in Distilled BiLSTM

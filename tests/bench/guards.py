@@ -22,7 +22,8 @@ from distill_jobs.backends import open_onnx
 from distill_jobs.onnx_export import compare_with_torch
 from distill_jobs.onnx_graph import graph
 from distill_jobs.reader import hold_out, row_groups
-from distill_jobs.student import Student, StudentConfig
+from distill_jobs.student import Student
+from distill_jobs.student_config import StudentConfig
 from distill_jobs.train import read_run
 from distill_jobs.validation import held_out_batches
 from schemas.store import open_store

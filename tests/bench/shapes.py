@@ -14,7 +14,8 @@ from distill_jobs.backends import FILES
 from distill_jobs.checkpoint import save_tensors
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch
-from distill_jobs.student import Student, preset
+from distill_jobs.student import Student
+from distill_jobs.student_config import preset
 from distill_jobs.tokens import TokenPreparer
 from schemas.fingerprint import file_digest, seal
 from schemas.weights import weighted_pool

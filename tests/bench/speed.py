@@ -23,7 +23,7 @@ import tyro
 
 from distill_jobs.backends import FILES
 from distill_jobs.encoder import SentenceEncoder
-from distill_jobs.student import KINDS
+from distill_jobs.student_config import KINDS
 from pipelines.embedding import Teacher, find_teacher
 from schemas.prepare import load_preparer
 from tests.bench.picture import draw, qualities
