@@ -5,7 +5,7 @@ Array letters: N sentences, B of a batch, T tokens, H the teacher's width.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ class SentenceEncoder:
         vectorise = open_backend(folder, card, chosen, threads)
         served = {"backend": chosen, "file_bytes": (folder / FILES[chosen]).stat().st_size}
         at_a_time = 1 if chosen == "torch" else threads or 1
-        return cls(vectorise, _load_preparer(folder, card), {**card, **served}, at_a_time)
+        return cls(vectorise, preparer_of(folder, card), {**card, **served}, at_a_time)
 
     @property
     def width(self) -> int:
@@ -139,7 +139,8 @@ class SentenceEncoder:
         return found
 
 
-def _load_preparer(folder: Path, card: dict[str, Any]) -> "Preparer | TokenPreparer":
+def preparer_of(folder: Path, card: Mapping[str, Any]) -> "Preparer | TokenPreparer":
+    """What prepares sentences for an exported student: words only where it needs them."""
     if card["student_config"].get("pooling", "idf") != "idf":
         return load_tokens(folder)
     # Only here: the other students need no words, hence no dictionary in memory.

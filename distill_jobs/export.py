@@ -11,18 +11,14 @@ README.md           the model card
 
 import dataclasses
 import json
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from distill_jobs import checkpoint
-from distill_jobs.backends import FILES
-from distill_jobs.encoder import read_card
+from distill_jobs.export_folder import aside, held, pin_store
 from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch, hold_out, row_groups
@@ -31,11 +27,9 @@ from distill_jobs.student_config import StudentConfig
 from distill_jobs.tokens import TokenPreparer
 from distill_jobs.train import read_run
 from distill_jobs.validation import held_out_batches
-from schemas import store as stores
 from schemas.code_version import code_version
 from schemas.command import redact, run_job
 from schemas.fingerprint import check_same, digest, file_digest, seal
-from schemas.pins import pin
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
 from schemas.vectors import open_decoder
@@ -83,63 +77,6 @@ def export(config: ExportConfig) -> dict[str, object]:
     # Again where it was found: a run may have ended between its last two acts.
     pinned = pin_store(run["store"], run["store_version"], config.out)
     return {**card, "store_pinned": pinned, "reused": found is not None}
-
-
-@contextmanager
-def aside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` if all goes well."""
-    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def held(out: Path, export_id: str) -> dict[str, Any] | None:
-    """The card of the very result that a folder holds already, None if there is no folder.
-
-    Weights of backends that are not used may be left out of it, but not all of them.
-
-    Raises:
-        FileExistsError: if it holds something else.
-        ValueError: if the card or the weights have changed, or there are none.
-    """
-    if not out.exists():
-        return None
-    if _export_id(out / "config.json") != export_id:
-        raise FileExistsError(f"{out} holds something else; give another --out")
-    try:
-        card = read_card(out)
-    except ValueError as error:
-        raise ValueError(f"{error}: delete {out}") from error
-    names = [FILES[one] for one in ("torch", *card.get("backends", {}))]
-    if not any((out / name).is_file() for name in names):
-        raise ValueError(f"{out} has none of its weights ({', '.join(names)}): delete {out}")
-    return card
-
-
-def _export_id(path: Path) -> object:
-    """What the card in a file says, None if it is no card."""
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return card.get("export_id") if isinstance(card, dict) else None
-
-
-def pin_store(location: str, version: int, out: Path) -> bool:
-    """Keep the version of the store that a student was trained on, if the store is in reach.
-
-    Returns:
-        Whether it is pinned.
-    """
-    try:
-        return stores.exists(location) and pin(location, version, out)
-    except OSError:
-        return False
 
 
 def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[str, Any]:

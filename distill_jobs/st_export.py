@@ -9,21 +9,16 @@ import dataclasses
 import importlib.util
 import json
 import re
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 
-from distill_jobs.backends import FILES
 from distill_jobs.encoder import SentenceEncoder, read_card
+from distill_jobs.export_folder import aside, load_student
 from distill_jobs.model_card import model_card
 from distill_jobs.st_folder import check_expressible, write_sentence_transformers
-from distill_jobs.student import Student
-from distill_jobs.student_config import StudentConfig
 from schemas.command import run_job
 from schemas.fingerprint import file_digest, read_sealed, seal
 
@@ -69,14 +64,8 @@ def export_st(config: StExportConfig) -> dict[str, object]:
     card = read_card(config.student)
     if config.out.exists():
         return {**_held(config.out, card), "reused": True}
-    aside = config.out.with_name(f".{config.out.name}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
-    try:
-        summary = _write(config.student, card, aside)
-        aside.rename(config.out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with aside(config.out) as folder:
+        summary = _write(config.student, card, folder)
     return {**summary, "reused": False}
 
 
@@ -94,10 +83,9 @@ def _held(out: Path, card: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(source: Path, card: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Fill the folder; returns the summary."""
-    student = Student(StudentConfig(**card["student_config"])).eval()
+    student = load_student(source, card)
     check_expressible(student)
     ours = SentenceEncoder.load(source, "torch")  # which also finds changed files
-    student.load_state_dict(safetensors.torch.load_file(source / FILES["torch"]))
     tokenizer_json = (source / "tokenizer.json").read_text(encoding="utf-8")
     max_tokens = read_sealed(source / "preparer.json")["max_tokens"]
     write_sentence_transformers(student, tokenizer_json, max_tokens, folder)

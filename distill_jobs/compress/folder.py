@@ -7,7 +7,6 @@ the others                copied: the tokenizer, and the IDF table where there i
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,15 +16,15 @@ import onnx
 from distill_jobs import checkpoint
 from distill_jobs.backends import FILES, open_onnx
 from distill_jobs.compress.fidelity import likeness, random_sentences, vectors_by, vectors_of
-from distill_jobs.compress.source import Compression, Source, load_student
+from distill_jobs.compress.source import Compression, Source
 from distill_jobs.encoder import read_card
-from distill_jobs.export import aside, held, pin_store, unknown_rate
+from distill_jobs.export import unknown_rate
+from distill_jobs.export_folder import aside, copy_preparer, held, load_student, pin_store
 from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import compare_with_torch, write_onnx
 from distill_jobs.student import Student, parameters
-from schemas.fingerprint import digest, file_digest, read_sealed, seal
+from schemas.fingerprint import digest, file_digest, seal
 from schemas.idf import IdfTable
-from schemas.prepare import PREPARER_FILES
 from schemas.weights import Floats
 
 _LAST = ("bits", "static-int8")  # after them there are no weights in float32
@@ -110,7 +109,7 @@ def _fill(
         changed: what became of it.
         about: id, verb and settings of the step.
     """
-    _copy_preparer(source.folder, folder)
+    copy_preparer(source.folder, folder)
     weights = _write_weights(folder, source, changed)
     shape = changed.student.config
     step = {**about, **changed.facts, **_compared(folder, source, changed)}
@@ -130,21 +129,6 @@ def _fill(
     (folder / "config.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(model_card(card), encoding="utf-8")
     return step
-
-
-def _copy_preparer(source: Path, folder: Path) -> None:
-    """Copy what turns sentences into tokens and weights.
-
-    Raises:
-        ValueError: if it names a file that no preparer has, such as one outside the folder.
-    """
-    path = source / "preparer.json"
-    names = list(read_sealed(path)["sha256"])
-    for name in names:
-        if name not in PREPARER_FILES:
-            raise ValueError(f"{path} names {name!r}, which is no file of a preparer")
-    for name in (path.name, *names):
-        shutil.copy(source / name, folder / name)
 
 
 def _unknown_rate(source: Source, changed: Changed) -> object:

@@ -2,20 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
-from distill_jobs.backends import FILES
 from distill_jobs.compress.fidelity import Sentences, read_sentences
+from distill_jobs.encoder import preparer_of
 from distill_jobs.student import Student
-from distill_jobs.student_config import StudentConfig
-from distill_jobs.tokens import load_tokens
 from distill_jobs.vocabulary import Counts, token_counts
 from schemas.idf import IdfTable
-from schemas.prepare import load_preparer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +44,7 @@ class Source:
         """
         if self.path is None:
             raise ValueError("--sentences is needed: a text file, a sentence a line")
-        return read_sentences(self.path, prepare_of(self.folder, self.card))
+        return read_sentences(self.path, preparer_of(self.folder, self.card).prepare)
 
     def counts(self, idf: str | None) -> Counts | None:
         """How often each token occurs, by a given IDF table or else the export's own, if any."""
@@ -58,23 +53,3 @@ class Source:
             return None
         tokenizer_json = (self.folder / "tokenizer.json").read_text(encoding="utf-8")
         return token_counts(tokenizer_json, IdfTable.load(idf or own))
-
-
-def load_student(folder: Path, card: Mapping[str, Any]) -> Student:
-    """The student of an export.
-
-    Raises:
-        FileNotFoundError: if its weights in float32 were left out.
-    """
-    path = folder / FILES["torch"]
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no {path.name}, which compressing needs")
-    student = Student(StudentConfig(**card["student_config"])).eval()
-    student.load_state_dict(safetensors.torch.load_file(path))
-    return student
-
-
-def prepare_of(folder: Path, card: Mapping[str, Any]) -> Callable[..., Any]:
-    """What turns texts into tokens and weights for an export."""
-    pooling = card["student_config"].get("pooling", "idf")
-    return (load_preparer(folder) if pooling == "idf" else load_tokens(folder)).prepare

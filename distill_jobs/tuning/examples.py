@@ -4,8 +4,7 @@ Array letters: N rows, B of a batch, T tokens, C classes.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +13,8 @@ import torch
 
 from distill_jobs.evaluation.tasks import Kind, Row
 from distill_jobs.padding import pad_content
-from distill_jobs.tokens import Tokens, load_tokens
+from distill_jobs.tokens import Tokens
 from distill_jobs.tuning.task import Task
-from schemas.prepare import load_preparer
 
 Prepare = Callable[[Sequence[str]], Sequence[Any]]
 """Cleaned texts to what has token_ids [T] and weights [T]."""
@@ -72,13 +70,6 @@ class Batch(NamedTuple):
         """The same on a device."""
         moved = (self.ids_BT.to(device), self.weights_BT.to(device))
         return Batch(*moved, self.sides, self.targets.to(device))
-
-
-def preparer_of(folder: Path, card: Mapping[str, Any]) -> Prepare:
-    """What prepares sentences for an exported student: its own, words only where it needs them."""
-    if card["student_config"].get("pooling", "idf") != "idf":
-        return load_tokens(folder).prepare
-    return load_preparer(folder).prepare
 
 
 def prepare_rows(task: Task, rows: Sequence[Row], prepare: Prepare) -> Examples:

@@ -1,8 +1,6 @@
 """A trained network -> the folder that `tuning.model` describes, whole or not there."""
 
 import json
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,11 @@ import torch
 from distill_jobs import checkpoint
 from distill_jobs.backends import FILES
 from distill_jobs.encoder import read_card
+from distill_jobs.export_folder import aside, copy_preparer
 from distill_jobs.onnx_export import write_onnx
 from distill_jobs.reader import Batch
 from distill_jobs.tuning.examples import Examples, in_order, score_scale
-from distill_jobs.tuning.model import ABOUT, HEAD, copy_preparer, readme
+from distill_jobs.tuning.model import ABOUT, HEAD, readme
 from distill_jobs.tuning.network import Tuned
 from distill_jobs.tuning.task import Task
 from schemas.fingerprint import file_digest, seal
@@ -36,20 +35,14 @@ def write_folder(
         told: rows to compare backends on; and the result, with the ``name`` of the tuning.
     """
     compared, result = told
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
-    try:
-        copy_preparer(source, aside)
-        about = {name: value for name, value in result.items() if name != "name"}
-        card = read_card(source)
-        _write_encoder(aside, network, card, _batches(compared), (result["name"], about))
-        _write_head(aside, network, task, result["name"])
+    about = {name: value for name, value in result.items() if name != "name"}
+    card = read_card(source)
+    with aside(out) as folder:
+        copy_preparer(source, folder)
+        _write_encoder(folder, network, card, _batches(compared), (result["name"], about))
+        _write_head(folder, network, task, result["name"])
         text = readme(about, str(card.get("teacher_name", "a teacher")))
-        (aside / "README.md").write_text(text, encoding="utf-8")
-        aside.rename(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+        (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _write_encoder(

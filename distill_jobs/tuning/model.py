@@ -8,7 +8,6 @@ Array letters: N texts or pairs, H vector width, C classes.
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,13 +124,6 @@ class TunedModel:
 def _linear(inputs_NF: Floats, head: Mapping[str, Floats], layer: str) -> Floats:
     found: Floats = inputs_NF @ head[f"{layer}.weight"].T + head[f"{layer}.bias"]
     return found
-
-
-def copy_preparer(source: Path, folder: Path) -> None:
-    """Copy what turns sentences into tokens and weights."""
-    described = read_sealed(source / "preparer.json")
-    for name in ("preparer.json", *described["sha256"]):
-        shutil.copy(source / name, folder / name)
 
 
 def held(folder: Path, name: str) -> dict[str, Any] | None:

@@ -8,11 +8,10 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import nn
 
-from distill_jobs.backends import FILES
+from distill_jobs import export_folder
 from distill_jobs.encoder import read_card
 from distill_jobs.student import Student
 from distill_jobs.student_config import StudentConfig
@@ -105,17 +104,13 @@ def load_student(folder: Path, *, from_scratch: bool = False) -> Student:
         ValueError: if the weights have changed since the export.
     """
     card = read_card(folder)
-    path = folder / FILES["torch"]
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no {path.name}: its student cannot be trained")
-    student = Student(StudentConfig(**card["student_config"]))
-    weights = safetensors.torch.load_file(path)
-    if from_scratch:
-        if student.rows is not None:  # which tokens have vectors of their own is no weight
-            student.rows.copy_(weights["rows"])
-        return student
-    student.load_state_dict(weights)
-    return student
+    fresh = Student(StudentConfig(**card["student_config"]))
+    trained = export_folder.load_student(folder, card)
+    if not from_scratch:
+        return trained
+    if fresh.rows is not None and trained.rows is not None:  # which tokens have vectors of their own is no weight
+        fresh.rows.copy_(trained.rows)
+    return fresh
 
 
 def shape_of(student: Student) -> dict[str, object]:

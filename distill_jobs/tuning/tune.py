@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from distill_jobs.encoder import read_card
+from distill_jobs.encoder import preparer_of, read_card
 from distill_jobs.evaluation.tasks import Kind
-from distill_jobs.tuning.examples import Examples, prepare_rows, preparer_of
+from distill_jobs.tuning.examples import Examples, prepare_rows
 from distill_jobs.tuning.fit import (
     FROM_SCRATCH,
     RANDOM_HEAD,
@@ -126,7 +126,7 @@ def tune(config: TuneConfig) -> dict[str, object]:
     name = digest([card["export_id"], settings, [task.name, train, dev, task.test]])
     if done := held(config.out, name):
         return {**done, "reused": True}
-    prepare = preparer_of(config.student, card)
+    prepare = preparer_of(config.student, card).prepare
     learned, stopped, tested = (
         prepare_rows(task, rows, prepare) for rows in (train, dev, task.test)
     )

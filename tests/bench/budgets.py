@@ -20,9 +20,9 @@ import numpy as np
 import torch
 import tyro
 
-from distill_jobs.encoder import read_card
+from distill_jobs.encoder import preparer_of, read_card
 from distill_jobs.evaluation.tasks import Row
-from distill_jobs.tuning.examples import Examples, prepare_rows, preparer_of, sides_of
+from distill_jobs.tuning.examples import Examples, prepare_rows, sides_of
 from distill_jobs.tuning.fit import (
     FROM_SCRATCH,
     RANDOM_HEAD,
@@ -85,7 +85,7 @@ class Bench:
         self.pool = pool[: max(config.most, config.soft_rows)]
         self.config = config
         self.student = load_student(config.student)
-        self.prepare = preparer_of(config.student, read_card(config.student))
+        self.prepare = preparer_of(config.student, read_card(config.student)).prepare
         self.teacher = vectors_of([*self.pool, *test], store, "idf")
         self.test = prepare_rows(task, test, self.prepare)
         self.soft_sides = sides_of(self.pool[: config.soft_rows], self.prepare)
