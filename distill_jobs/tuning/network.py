@@ -108,7 +108,8 @@ def load_student(folder: Path, *, from_scratch: bool = False) -> Student:
     trained = export_folder.load_student(folder, card)
     if not from_scratch:
         return trained
-    if fresh.rows is not None and trained.rows is not None:  # which tokens have vectors of their own is no weight
+    # Which tokens have vectors of their own is no weight.
+    if fresh.rows is not None and trained.rows is not None:
         fresh.rows.copy_(trained.rows)
     return fresh
 
