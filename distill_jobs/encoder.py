@@ -69,7 +69,8 @@ class SentenceEncoder:
             ValueError: if a file has changed since it was exported, naming it, or there is no such
                 backend.
         """
-        folder = Path(folder)
+        # Once: a link may come to lead elsewhere before the last file is read.
+        folder = Path(folder).resolve()
         card = read_card(folder)
         chosen = choose(card, backend)
         vectorise = open_backend(folder, card, chosen, threads)

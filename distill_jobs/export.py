@@ -1,6 +1,7 @@
 """Job: finished training -> a folder that serves by itself.
 
 model.safetensors   the student's weights, and the mean and scale of its teacher's vectors
+target.safetensors  the map from the teacher's vectors to the student's, if they are not the same
 model.onnx          the same for ONNX Runtime
 model.int8.onnx     a quarter of the size
 config.json         its shape, its card, the digests of the weights
@@ -11,13 +12,14 @@ README.md           the model card
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from distill_jobs import checkpoint
+from distill_jobs import checkpoint, targets
 from distill_jobs.export_folder import aside, held, pin_store
 from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import write_onnx
@@ -108,6 +110,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         "student": run["student"]["kind"],
         "hidden": run["student"]["width"],
         "pooling": run["pooling"],
+        **_target(folder, run, path.parent.parent),
         "objective": run["objective"],
         "parameters": parameters(student),
         "file_bytes": weights.stat().st_size,
@@ -125,6 +128,15 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
     (folder / "config.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(model_card(card), encoding="utf-8")
     return card
+
+
+def _target(folder: Path, run: Mapping[str, Any], training: Path) -> dict[str, object]:
+    """Copy the map of the targets, if there is one; returns what the card says of it."""
+    name = run.get("target", "teacher")  # what an older run does not name has its default
+    if name == "teacher":
+        return {"target": name}
+    shutil.copy(training / targets.FILE, folder / targets.FILE)
+    return {"target": name, "target_sha256": file_digest(folder / targets.FILE)}
 
 
 def _held_out(run: Mapping[str, Any], store: Store) -> list[Batch]:

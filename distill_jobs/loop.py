@@ -19,10 +19,10 @@ from tensorboardX import SummaryWriter
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from distill_jobs import checkpoint
+from distill_jobs import checkpoint, targets
 from distill_jobs.checkpoint import State
 from distill_jobs.objectives import Objective, divergence, read_objective
-from distill_jobs.reader import Batch, Plan, batches, hold_out, row_groups
+from distill_jobs.reader import Batch, Group, Plan, batches, draw, hold_out, row_groups
 from distill_jobs.student import Student
 from distill_jobs.student_config import StudentConfig
 from distill_jobs.validation import held_out_batches, validate
@@ -42,7 +42,7 @@ class Run:
         pooling: which vector column is the target.
         student: shape of the student.
         objective: for `read_objective`.
-        offset: mean of the target vectors [H].
+        offset: mean of the target vectors [K].
         scale: root of the mean squared distance from that mean.
         folder: of the run; absolute.
         epochs, batch_size, learning_rate, streams, seed: of the training.
@@ -51,6 +51,9 @@ class Run:
         checkpoint_every: steps.
         warm_start: checkpoint folder of another run to begin from, or None.
         kept: token ids with vectors of their own; empty: all.
+        rows: about how many rows to train on, 0 for all.
+        target: what of the teacher's vectors to learn, see `distill_jobs.targets`; a map of them
+            is in the folder.
     """
 
     store: str
@@ -71,17 +74,26 @@ class Run:
     checkpoint_every: int
     warm_start: str | None
     kept: tuple[int, ...] = ()
+    rows: int = 0
+    target: str = "teacher"
 
     def plan(self, epoch: int) -> Plan:
         """The order of the training rows in one epoch."""
-        groups = row_groups(open_store(self.store, self.store_version))
-        training, _ = hold_out(groups, self.validation_rows, self.seed)
-        size = self.batch_size
+        training, size = self.groups()[0], self.batch_size
         return Plan(training, streams=self.streams, batch=size, seed=self.seed, epoch=epoch)
+
+    def groups(self) -> tuple[list[Group], list[Group]]:
+        """The row groups to train on, and those held out."""
+        groups = row_groups(open_store(self.store, self.store_version))
+        training, held = hold_out(groups, self.validation_rows, self.seed)
+        return draw(training, self.rows, self.seed) if self.rows else training, held
 
     def decoder(self) -> Decoder:
         """What reads the target vectors."""
-        return open_decoder(open_store(self.store, self.store_version), self.pooling)
+        decoder = open_decoder(open_store(self.store, self.store_version), self.pooling)
+        if self.target == "teacher":
+            return decoder
+        return dataclasses.replace(decoder, then=targets.load(Path(self.folder)).of)
 
 
 def new_student(run: Run) -> Student:
@@ -112,10 +124,7 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
     state = _resume(folder, student, optimizer, rank)
     wrapped = DistributedDataParallel(student) if world > 1 else student
     objective = read_objective(run.objective)
-    _, held = hold_out(
-        row_groups(open_store(run.store, run.store_version)), run.validation_rows, run.seed
-    )
-    held_out = held_out_batches(held, run.decoder()) if rank == 0 else []
+    held_out = held_out_batches(run.groups()[1], run.decoder()) if rank == 0 else []
     per_epoch = run.plan(0).steps
     total = per_epoch * run.epochs
     log = _Log(Path(run.folder)) if rank == 0 else None

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 import torch
 
-from distill_jobs import checkpoint
+from distill_jobs import checkpoint, targets
 from distill_jobs.loop import Run, new_student
 from distill_jobs.objectives import widest_part
 from distill_jobs.reader import Group, hold_out, read_group, row_groups
 from distill_jobs.student import parameters
 from distill_jobs.student_config import StudentConfig, preset
+from distill_jobs.targets import Target
 from distill_jobs.vocabulary import most_frequent, token_counts, unknown_rate
 from schemas.fingerprint import check_same
 from schemas.prepare import load_preparer, preparer_folder
 from schemas.store import Store, open_store
 from schemas.vectors import Decoder, open_decoder
+from schemas.weights import Floats
 
 if TYPE_CHECKING:
     from distill_jobs.train import TrainConfig
@@ -40,21 +42,25 @@ class Facts(TypedDict):
     unknown_rate: float
 
 
-def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
+def preflight(config: "TrainConfig") -> tuple[Run, Facts, Target | None]:
     """Check everything that can be checked before any worker starts.
 
     Returns:
-        What the workers are to do, and the facts of it.
+        What the workers are to do, the facts of it, and the map of the targets, if any, that is to
+        be in the training's folder.
 
     Raises:
         ValueError: naming what does not fit and what the store has instead.
     """
     store = open_store(config.store, config.store_version)
     check_column(store, config.pooling)
-    training, held = hold_out(row_groups(store), config.validation_rows, config.seed)
-    offset, scale = standard(training, open_decoder(store, config.pooling))
+    training, _ = hold_out(row_groups(store), config.validation_rows, config.seed)
+    sample_NH = sample(training, open_decoder(store, config.pooling))
+    target = _target(config, sample_NH)
+    offset, scale = standard(sample_NH if target is None else target.of(sample_NH))
     kept, unknown = _vocabulary(store, config)
-    shape = _shape(config, int(store.fingerprint["vocabulary"]), len(offset), len(kept))
+    widths = sample_NH.shape[1], len(offset)
+    shape = _shape(config, int(store.fingerprint["vocabulary"]), widths, len(kept))
     run = Run(
         store=config.store if "://" in config.store else os.path.abspath(config.store),
         store_version=store.version,
@@ -74,10 +80,13 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         checkpoint_every=config.checkpoint_every,
         warm_start=_warm_start(config.warm_start, shape),
         kept=tuple(kept),
+        rows=config.rows or 0,
+        target=config.target,
     )
+    chosen, held = run.groups()
     facts = Facts(
         store_version=store.version,
-        training_rows=sum(group.rows for group in training),
+        training_rows=sum(group.rows for group in chosen),
         held_out_rows=sum(group.rows for group in held),
         student=config.student,
         parameters=parameters(new_student(run)),
@@ -85,10 +94,25 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts]:
         precision=run.precision,
         unknown_rate=round(unknown, 6),
     )
-    return run, facts
+    return run, facts, target
 
 
-def _shape(config: "TrainConfig", vocabulary: int, width: int, kept: int) -> StudentConfig:
+def _target(config: "TrainConfig", sample_NH: Floats) -> Target | None:
+    """The map of the targets; a warm start goes on with its own, or its vectors would move."""
+    if config.warm_start is None or not (config.warm_start / "run.json").is_file():
+        return targets.fit(config.target, sample_NH)
+    begun = _run_of(config.warm_start).get("target", "teacher")
+    if begun != config.target:
+        raise ValueError(
+            f"the training in {config.warm_start} has target {begun}, not {config.target}"
+        )
+    return None if begun == "teacher" else targets.load(config.warm_start)
+
+
+def _shape(
+    config: "TrainConfig", vocabulary: int, widths: tuple[int, int], kept: int
+) -> StudentConfig:
+    teacher, width = widths
     if widest_part(config.objective) > width:
         raise ValueError(
             f"the vectors have {width} numbers, too few for objective {config.objective!r}"
@@ -97,11 +121,12 @@ def _shape(config: "TrainConfig", vocabulary: int, width: int, kept: int) -> Stu
         config.student,
         vocabulary=vocabulary,
         width=width,
+        teacher=teacher,
         embedding=config.embedding,
         hidden=config.hidden,
         layers=config.layers,
         share_layers=config.share_layers or None,
-        projected=config.projected or None,
+        projected=config.projected,
         pooling=config.student_pooling,
         kept=kept,
     )
@@ -137,11 +162,11 @@ def check_column(store: Store, pooling: str) -> None:
         )
 
 
-def standard(groups: Sequence[Group], decoder: Decoder) -> tuple[list[float], float]:
-    """Mean of the targets, and the root of their mean squared distance from it, from a sample.
+def sample(groups: Sequence[Group], decoder: Decoder) -> Floats:
+    """The teacher's vectors [N, H] of some rows.
 
     Raises:
-        ValueError: if the targets are all the same.
+        ValueError: if they are all the same.
     """
     rows, vectors = 0, []
     for group in groups:
@@ -149,12 +174,18 @@ def standard(groups: Sequence[Group], decoder: Decoder) -> tuple[list[float], fl
         rows += group.rows
         if rows >= _SAMPLE:
             break
-    sample = np.concatenate(vectors, dtype=np.float64)
-    offset = sample.mean(axis=0)
-    scale = float(np.sqrt(np.square(sample - offset).sum(axis=1).mean()))
-    if not scale > 0:
+    found_NH: Floats = np.concatenate(vectors)
+    if not np.ptp(found_NH, axis=0).any():
         raise ValueError(f"all {rows} {decoder.pooling} vectors sampled are the same")
-    return offset.astype(np.float32).tolist(), scale
+    return found_NH
+
+
+def standard(targets_NK: Floats) -> tuple[list[float], float]:
+    """Mean of the targets, and the root of their mean squared distance from it."""
+    exact_NK = targets_NK.astype(np.float64)
+    offset_K = exact_NK.mean(axis=0)
+    scale = float(np.sqrt(np.square(exact_NK - offset_K).sum(axis=1).mean()))
+    return offset_K.astype(np.float32).tolist(), scale
 
 
 def resolve_precision(name: str) -> str:

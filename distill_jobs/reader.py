@@ -99,6 +99,16 @@ def hold_out(groups: Sequence[Group], rows: int, seed: int) -> tuple[list[Group]
     return training, [groups[index] for index in sorted(held)]
 
 
+def draw(groups: Sequence[Group], rows: int, seed: int) -> list[Group]:
+    """As many row groups, drawn at random, as have about `rows` rows; all if there are fewer."""
+    drawn: list[int] = []
+    for index in np.random.default_rng([seed, 11]).permutation(len(groups)).tolist():
+        if sum(groups[one].rows for one in drawn) >= rows:
+            break
+        drawn.append(index)
+    return [groups[index] for index in sorted(drawn)]
+
+
 class Plan:
     """The order of one epoch."""
 

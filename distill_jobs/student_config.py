@@ -69,13 +69,16 @@ class StudentConfig:
         return self.kept + 1 if self.kept else self.vocabulary
 
 
-def preset(kind: str, *, vocabulary: int, width: int, **chosen: int | str | None) -> StudentConfig:
+def preset(
+    kind: str, *, vocabulary: int, width: int, teacher: int = 0, **chosen: int | str | None
+) -> StudentConfig:
     """The shape of a named student.
 
     Args:
         kind: one of `KINDS`.
         vocabulary: of the teacher's tokenizer.
-        width: H.
+        width: of the student's vectors.
+        teacher: H, by which its states are measured, where its vectors are narrower.
         chosen: fields of `StudentConfig` that override the preset's; None leaves it.
 
     Raises:
@@ -84,12 +87,14 @@ def preset(kind: str, *, vocabulary: int, width: int, **chosen: int | str | None
     >>> preset("bilstm-small", vocabulary=21_128, width=768).states
     384
     """
+    states = teacher or width
     sizes: Mapping[str, dict[str, int]] = {
-        "bilstm": {"embedding": 128},  # LTD-BERT's
-        "bilstm-22m": {"embedding": 180},  # in its published size, for 21,128 tokens
-        "bilstm-small": {"embedding": 128, "hidden": max(1, width // 4)},
-        "bilstm-tiny": {"embedding": 64, "hidden": max(1, width // 8)},
-        "static": {"embedding": 0},
+        # LTD-BERT's, projected; with its embedding of 128 the int8 file would go over 4.5 MB.
+        "bilstm": {"embedding": 96, "hidden": max(1, states // 2), "projected": True},
+        "bilstm-22m": {"embedding": 180, "hidden": states // 2},  # for 21,128 tokens
+        "bilstm-small": {"embedding": 128, "hidden": max(1, states // 4)},
+        "bilstm-tiny": {"embedding": 64, "hidden": max(1, states // 8)},
+        "static": {"embedding": 0 if states == width else states},
         "mini-transformer": {"embedding": 128, "hidden": 256, "layers": 2},
     }
     given = {name: value for name, value in chosen.items() if value is not None}

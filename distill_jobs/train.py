@@ -18,6 +18,7 @@ from distill_jobs.loop import Run, train
 from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
 from distill_jobs.student_config import StudentConfig
+from distill_jobs.targets import Target, read_target
 from schemas.command import keeping_sigterm, run_job
 from schemas.fingerprint import check_same
 from schemas.pins import pin
@@ -35,11 +36,11 @@ class TrainConfig:
     store_version: int | None = None
     """Version of the store; by default the newest when the training begins."""
     student: str = "bilstm"
-    """bilstm (LTD-BERT's), bilstm-22m (its size), bilstm-small and bilstm-tiny (half, a
-    quarter of the states, projected), mini-transformer, or static (no context)."""
+    """bilstm (LTD-BERT's, projected), bilstm-22m (not, in its published size), bilstm-small and
+    bilstm-tiny (half, a quarter of the states), mini-transformer, or static (no context)."""
     embedding: int | None = None
-    """Numbers of a token's vector: the rank of the embedding table. By default 128, in bilstm-22m
-    180, in bilstm-tiny 64, in static the teacher's width."""
+    """Numbers of a token's vector: the rank of the embedding table. By default 96, in bilstm-22m
+    180, in bilstm-small 128, in bilstm-tiny 64, in static the teacher's width."""
     hidden: int | None = None
     """Of the LSTM each way (by default half of the teacher's width, in bilstm-small a quarter, in
     bilstm-tiny an eighth); of the transformer (256)."""
@@ -47,20 +48,27 @@ class TrainConfig:
     """Of the mini-transformer, by default 2."""
     share_layers: bool = False
     """Give all layers of the mini-transformer the same weights, as ALBERT does."""
-    projected: bool = False
-    """Project the pooled states of bilstm, too, which have the vectors' width already."""
+    projected: bool | None = None
+    """Project pooled states even where they have the vectors' width, as in bilstm (the default is
+    to) and bilstm-22m (not to)."""
     vocabulary: int | None = None
     """Keep only so many tokens, the most frequent of the corpus whose words the IDF job counted;
     the others share one vector."""
-    student_pooling: str = "idf"
-    """idf, or without segmentation when serving: mean, learned."""
+    student_pooling: str = "learned"
+    """How the student weighs tokens: learned (it learns the IDF weights from the context, so that
+    serving needs no words), idf (given: serving segments), mean."""
     pooling: str = "idf"
     """Which of the store's vectors to learn."""
+    target: str = "teacher"
+    """What of them: teacher (all), centred (less their mean), pca64 (along so many principal
+    components), whiten64 (these, each of variance 1); the student's vectors are then such."""
     objective: str = "mse"
     """mse, l2, cosine, relational, gram_kl, order, infonce, or a weighted sum such as
     cosine=1,relational=0..20,relational@64=5 (a weight that grows; the first 64 numbers)."""
+    rows: int | None = None
+    """About how many of the store's rows to train on, drawn by the seed; by default all."""
     epochs: int = 3
-    """Passes over the store."""
+    """Passes over the rows."""
     batch_size: int = 256
     """Sentences in a step, over all workers; a multiple of --streams."""
     learning_rate: float = 5e-3
@@ -87,8 +95,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Reject settings that cannot work."""
         read_objective(self.objective)
+        read_target(self.target)
         numbers = ("epochs", "batch_size", "streams", "checkpoint_every", "validation_rows")
-        for name in (*numbers, "embedding", "hidden", "layers", "vocabulary"):
+        for name in (*numbers, "embedding", "hidden", "layers", "vocabulary", "rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -120,10 +129,10 @@ def distil(config: TrainConfig) -> dict[str, object]:
     if begun and config.store_version is None:
         # The store may have grown since; a training stays with the version it began on.
         config = dataclasses.replace(config, store_version=int(str(begun["store_version"])))
-    run, facts = preflight(config)
+    run, facts, target = preflight(config)
     if config.plan:
         return dict(facts)
-    _claim(folder, run, begun)
+    _claim(folder, run, begun, target)
     pinned = pin(run.store, run.store_version, folder)
     last = final_checkpoint(folder, facts)
     reused = last is not None
@@ -212,7 +221,7 @@ def read_run(folder: Path) -> Mapping[str, Any] | None:
     return found
 
 
-def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None) -> None:
+def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None, target: Target | None) -> None:
     """Write down what this folder's training is, or check that it is this one.
 
     Raises:
@@ -221,12 +230,15 @@ def _claim(folder: Path, run: Run, begun: Mapping[str, Any] | None) -> None:
     wanted = json.loads(json.dumps(dataclasses.asdict(run)))
     if begun is None:
         folder.mkdir(parents=True, exist_ok=True)
+        if target is not None:
+            target.save(folder)
         aside = folder / "run.json.tmp"
         aside.write_text(json.dumps(wanted, indent=2), encoding="utf-8")
         os.replace(aside, folder / "run.json")
         return
     # What an older run does not name has its default.
-    begun = {**begun, "student": dataclasses.asdict(StudentConfig(**begun["student"]))}
+    defaults = {field.name: field.default for field in dataclasses.fields(Run)}
+    begun = {**defaults, **begun, "student": dataclasses.asdict(StudentConfig(**begun["student"]))}
     # These follow from the store; printing them would bury what differs.
     derived = ("offset", "scale", "folder", "kept")
     pairs = [

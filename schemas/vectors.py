@@ -6,6 +6,7 @@ projection.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -96,15 +97,18 @@ class Decoder:
         pooling: whose vectors.
         columns: what to read.
         projection: what to undo, if anything.
+        then: what the reader makes of the vectors, if anything but themselves.
     """
 
     pooling: str
     columns: tuple[str, ...]
     projection: Projection | None = None
+    then: Callable[[Floats], Floats] | None = None
 
     def decode(self, table: pa.Table) -> Floats:
         """Vectors [N, H] of rows that have the columns, as `schemas.vectors.decode` gives them."""
-        return decode(table, self.pooling, self.projection)
+        vectors_NH = decode(table, self.pooling, self.projection)
+        return self.then(vectors_NH) if self.then and table.num_rows else vectors_NH
 
 
 def open_decoder(store: Store, pooling: str) -> Decoder:

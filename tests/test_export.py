@@ -39,6 +39,7 @@ BACKENDS = ("torch", "onnx", "onnx-int8")
 def training(small_store, tmp_path_factory):
     out = tmp_path_factory.mktemp("training") / "training"
     settings = {"epochs": 8, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
+    settings |= {"student_pooling": "idf"}
     distil(TrainConfig(store=str(small_store), out=out, embedding=8, **settings))
     return out
 
@@ -388,7 +389,7 @@ def test_the_unknown_rate_that_training_tells_is_that_of_the_corpus(small_store,
         for kept in (5, 20, 50)
     ]
     assert rates == sorted(rates, reverse=True)
-    run, _ = preflight(TrainConfig(**settings, vocabulary=20))
+    run, *_ = preflight(TrainConfig(**settings, vocabulary=20))
     opened = open_store(small_store)
     groups = row_groups(opened)
     tokens = [
@@ -409,7 +410,7 @@ def test_a_warm_start_goes_on_with_its_own_tokens(small_store, tmp_path):
     run["kept"] = list(range(30, 50))  # as if the IDF table had moved since
     path.write_text(json.dumps(run))
     again = dataclasses.replace(begun, out=tmp_path / "again", warm_start=tmp_path / "begun")
-    found, facts = preflight(again)
+    found, facts, _ = preflight(again)
     assert list(found.kept) == run["kept"]
     assert facts["unknown_rate"] > preflight(begun)[1]["unknown_rate"]
 

@@ -18,7 +18,8 @@ def noisy(noise: float) -> Vectors:
 
 
 def liken(vectors, sets=None, teacher=TEACHER):
-    return Reference(sets or [pairs_set(), classes_set()], teacher, seed=0).liken(vectors)
+    reference = Reference(sets or [pairs_set(), classes_set()], teacher, seed=0)
+    return reference.liken(vectors, teacher)
 
 
 def test_the_reference_is_like_itself():
@@ -112,6 +113,6 @@ def test_the_same_seed_asks_the_same_queries():
 
 def test_a_single_text_is_likened_without_a_complaint():
     alone = LabelledSet("one", Kind.CLASSES, "test", (Row((TEXTS[0],), "x"),))
-    found = Reference([alone], TEACHER, seed=0).liken(TEACHER)
+    found = Reference([alone], TEACHER, seed=0).liken(TEACHER, TEACHER)
     assert (found.queries, found.neighbours_R[0]) == (1, 0)
     assert all_texts([alone]) == [TEXTS[0]]

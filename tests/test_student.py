@@ -101,7 +101,7 @@ def test_standardising_undoes_the_way_into_the_teachers_space():
     ("kind", "megabytes"),
     # 22m is the published size of LTD-BERT: 21,128 tokens x 180 and two LSTMs of 384.
     [
-        ("bilstm", 17.1),
+        ("bilstm", 16.4),
         ("bilstm-22m", 22.2),
         ("bilstm-small", 14.0),
         ("bilstm-tiny", 6.5),
@@ -165,10 +165,10 @@ def test_an_embedding_of_low_rank_is_the_table_times_a_matrix():
 
 
 def test_a_projection_is_there_where_the_states_have_another_width_or_it_is_asked_for():
-    assert student().projection is None
-    assert student(hidden=8).projection is None
-    assert student(hidden=4).projection.weight.shape == (16, 8)
-    assert student(projected=True).projection.weight.shape == (16, 16)
+    assert student().projection.weight.shape == (16, 16)
+    assert student(projected=False).projection is None
+    assert student("bilstm-22m").projection is None
+    assert student(projected=False, hidden=4).projection.weight.shape == (16, 8)
 
 
 def test_tokens_that_are_not_kept_share_one_vector():

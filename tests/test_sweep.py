@@ -20,7 +20,7 @@ embedding = 8
 [few-tokens]
 student = "static"
 vocabulary = 20
-student_pooling = "learned"
+student_pooling = "mean"
 """
 
 
@@ -52,7 +52,7 @@ def test_a_table_has_a_line_for_each_student_and_says_how_they_differ(world):
     lines = (config(world).out / TABLE).read_text(encoding="utf-8").splitlines()
     rows = {line.split(" | ")[0].strip("| "): line for line in lines[2:]}
     assert {"whole", "few-tokens", "teacher/idf", "baseline/tfidf"} <= set(rows)
-    assert "| student static, vocabulary 20, student_pooling learned |" in rows["few-tokens"]
+    assert "| student static, vocabulary 20, student_pooling mean |" in rows["few-tokens"]
     assert "| whole |  |" in rows["whole"]
     assert "%" in rows["few-tokens"].split(" | ")[4]
     assert (found["students"], found["left_out"]) == (2, [])

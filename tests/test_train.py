@@ -63,7 +63,7 @@ def test_a_training_stopped_and_begun_again_ends_with_the_same_weights(
     vectors, finished, tmp_path, stop_after
 ):
     out, _ = finished
-    run, _ = preflight(config(vectors, tmp_path / "training"))
+    run, *_ = preflight(config(vectors, tmp_path / "training"))
     (tmp_path / "training").mkdir()
     reports = []
 
@@ -148,7 +148,7 @@ def test_every_student_learns_with_weights_of_its_own(vectors, tmp_path, student
 
 def test_learned_weights_become_the_idf_weights(small_store, tmp_path):
     vectors = str(small_store)
-    run, _ = preflight(config(vectors, tmp_path / "run", student_pooling="learned"))
+    run, *_ = preflight(config(vectors, tmp_path / "run", student_pooling="learned"))
     _, held = hold_out(row_groups(store.open_store(vectors)), 60, 0)
     batch = held_out_batches(held, run.decoder())[0]
     student = loop.new_student(run)
@@ -165,16 +165,18 @@ def test_learned_weights_become_the_idf_weights(small_store, tmp_path):
 
 
 def test_a_training_from_before_there_were_poolings_is_taken_up_and_warms_another(
-    vectors, finished, tmp_path
+    vectors, tmp_path
 ):
-    out, summary = finished
-    shutil.copytree(out, tmp_path / "old")
+    older = {"student_pooling": "idf", "projected": False, "hidden": 8}
+    summary = distil(config(vectors, tmp_path / "old", **older))
     run = json.loads((tmp_path / "old" / "run.json").read_text())
-    for name in ("pooling", "hidden"):
+    for name in ("pooling", "projected"):
         del run["student"][name]
+    del run["rows"], run["target"]
     (tmp_path / "old" / "run.json").write_text(json.dumps(run))
-    assert distil(config(vectors, tmp_path / "old"))["already_done"]
-    warm = config(vectors, tmp_path / "warm", epochs=1, warm_start=tmp_path / "old")
+    assert distil(config(vectors, tmp_path / "old", **older))["already_done"]
+    settings = {**older, "epochs": 1, "warm_start": tmp_path / "old"}
+    warm = config(vectors, tmp_path / "warm", **settings)
     assert distil(warm)["unexplained"] == pytest.approx(summary["unexplained"], abs=0.1)
 
 
@@ -227,6 +229,6 @@ def test_numbers_are_logged_for_tensorboard_and_as_json_lines(finished):
 
 
 def test_a_run_can_be_written_as_json_and_read_back(vectors, tmp_path):
-    run, _ = preflight(config(vectors, tmp_path))
+    run, *_ = preflight(config(vectors, tmp_path))
     found = json.loads(json.dumps(dataclasses.asdict(run)))
     assert found["student"]["kind"] == "bilstm"

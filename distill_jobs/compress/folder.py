@@ -7,13 +7,14 @@ the others                copied: the tokenizer, and the IDF table where there i
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 
-from distill_jobs import checkpoint
+from distill_jobs import checkpoint, targets
 from distill_jobs.backends import FILES, open_onnx
 from distill_jobs.compress.fidelity import likeness, random_sentences, vectors_by, vectors_of
 from distill_jobs.compress.source import Compression, Source
@@ -110,12 +111,17 @@ def _fill(
         about: id, verb and settings of the step.
     """
     copy_preparer(source.folder, folder)
+    # Shorter vectors are no longer those that the map leads to.
+    mapped = "target_sha256" in source.card and changed.back_KH is None
+    if mapped:
+        shutil.copy(source.folder / targets.FILE, folder / targets.FILE)
     weights = _write_weights(folder, source, changed)
     shape = changed.student.config
     step = {**about, **changed.facts, **_compared(folder, source, changed)}
+    left_out = ("digest",) if mapped else ("digest", "target_sha256")
     card = seal(
         {
-            **{name: value for name, value in source.card.items() if name != "digest"},
+            **{name: value for name, value in source.card.items() if name not in left_out},
             **weights,
             "export_id": step.pop("id"),
             "student_config": dataclasses.asdict(shape),

@@ -46,10 +46,10 @@ def compare(
         scores += found
         if model.per_set:
             continue
-        likeness[model.name] = _liken(model, reference, vectors)
+        likeness[model.name] = _liken(model, reference, vectors, model.aim(base))
         scores.append(_neighbours(model, likeness[model.name]))
         if model.is_student:  # every set's vectors are then those of all texts
-            facts[model.name] = _student_facts(model, vectors, base, all_texts(sets))
+            facts[model.name] = _student_facts(model, vectors, model.aim(base), all_texts(sets))
     _tell("", "")
     theirs, *mine_of = [likeness[model.name].pair_cosines for model in (compared[0], *students)]
     pairs = dict(zip([model.name for model in students], mine_of, strict=True))
@@ -70,19 +70,19 @@ def _scores(
 ) -> tuple[list[Score], Vectors]:
     """Scores on all sets, and the vectors of the last."""
     found: list[Score] = []
-    vectors = base
+    vectors, aim = base, model.aim(base)
     for scorer, vectors in zip(scorers, embedded, strict=True):
         _tell(model.name, scorer.labelled.name)
-        index = base if model.is_student and vectors.width == base.width else None
+        index = aim if model.is_student and vectors.width == aim.width else None
         with threadpool_limits(1):  # threads cost probes 6-fold on a busy 2-core machine
             found += scorer.scores(model.name, vectors, index)
     return found, vectors
 
 
-def _liken(model: Model, reference: Reference, vectors: Vectors) -> Likeness:
+def _liken(model: Model, reference: Reference, vectors: Vectors, aim: Vectors) -> Likeness:
     _tell(model.name, "likeness")
     with threadpool_limits(1):
-        return reference.liken(vectors)
+        return reference.liken(vectors, aim)
 
 
 def _neighbours(model: Model, likeness: Likeness) -> Score:
@@ -94,11 +94,11 @@ def _joined(theirs: Sequence[Doubles], mine: Sequence[Doubles]) -> Doubles:
     return np.stack([np.concatenate(list(theirs)), np.concatenate(list(mine))])
 
 
-def _student_facts(model: Model, mine: Vectors, base: Vectors, texts: Sequence[str]) -> Facts:
+def _student_facts(model: Model, mine: Vectors, aim: Vectors, texts: Sequence[str]) -> Facts:
     _tell(model.name, "speed")
     aligned = None
-    if mine.width == base.width:
-        aligned = float(metrics.cosines(mine.of(texts), base.of(texts)).mean())
+    if mine.width == aim.width:
+        aligned = float(metrics.cosines(mine.of(texts), aim.of(texts)).mean())
     return Facts(
         bytes=_integer(model.card.get("file_bytes")),
         parameters=_integer(model.card.get("parameters")),

@@ -95,14 +95,19 @@ class Reference:
         self._cosines_Q = self._random_pairs(self._vectors_NH)
         self._pairs = tuple(pair_cosines(labelled, vectors) for labelled in sets)
 
-    def liken(self, vectors: Vectors) -> Likeness:
-        """Compare a model whose vectors do not depend on the set."""
-        mine_NH = vectors.of(self._texts)
+    def liken(self, vectors: Vectors, aim: Vectors) -> Likeness:
+        """Compare a model whose vectors do not depend on the set.
+
+        Args:
+            vectors: the model's.
+            aim: the reference's, as the model was to learn them.
+        """
+        mine_NH, aim_NH = vectors.of(self._texts), aim.of(self._texts)
         shared_Q = geometry.shared(geometry.nearest(mine_NH, self._queries_Q), self._nearest_QK)
-        permuted, gain = self._beyond_permuted(mine_NH)
+        permuted, gain = self._beyond_permuted(mine_NH, aim_NH)
         together_R = metrics.spearman(self._random_pairs(mine_NH), self._cosines_Q, self._counts_RQ)
         pairs = tuple(pair_cosines(labelled, vectors) for labelled in self._sets)
-        by_length, by_set = self._groups(mine_NH, pairs)
+        by_length, by_set = self._groups(mine_NH, aim_NH, pairs)
         return Likeness(
             texts=len(mine_NH),
             flawed=vectors.flawed,
@@ -121,22 +126,24 @@ class Reference:
     def _random_pairs(self, vectors_NH: Floats) -> Doubles:
         return metrics.cosines(vectors_NH[self._queries_Q], vectors_NH[self._others_Q])
 
-    def _beyond_permuted(self, mine_NH: Floats) -> tuple[float | None, Estimate | None]:
-        if mine_NH.shape != self._vectors_NH.shape:
+    def _beyond_permuted(
+        self, mine_NH: Floats, aim_NH: Floats
+    ) -> tuple[float | None, Estimate | None]:
+        if mine_NH.shape != aim_NH.shape:
             return None, None
-        others_N = geometry.others_cosine(mine_NH, self._vectors_NH)
-        more_N = metrics.cosines(mine_NH, self._vectors_NH) - others_N
+        others_N = geometry.others_cosine(mine_NH, aim_NH)
+        more_N = metrics.cosines(mine_NH, aim_NH) - others_N
         more_R = metrics.average(more_N[self._queries_Q], self._counts_RQ)
         return float(others_N[self._queries_Q].mean()), estimate(more_R)
 
     def _groups(
-        self, mine_NH: Floats, pairs: tuple[Doubles, ...]
+        self, mine_NH: Floats, aim_NH: Floats, pairs: tuple[Doubles, ...]
     ) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
         """By length, then by set."""
-        mean_H = self._vectors_NH.mean(axis=0)
+        mean_H = aim_NH.mean(axis=0)
         cosines_N = np.full(len(self._texts), np.nan)
-        if mine_NH.shape == self._vectors_NH.shape:
-            cosines_N = metrics.cosines(mine_NH - mean_H, self._vectors_NH - mean_H)
+        if mine_NH.shape == aim_NH.shape:
+            cosines_N = metrics.cosines(mine_NH - mean_H, aim_NH - mean_H)
         both_2P = np.stack([np.concatenate(list(of)) for of in (pairs, self._pairs)])
         lengths_N = np.array([_bucket(text) for text in self._texts])
         lengths_P = np.array([max(map(_bucket, pair)) for s in self._sets for pair in _pairs(s)])

@@ -18,8 +18,10 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
+from distill_jobs import targets
 from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.evaluation.tasks import LabelledSet
+from distill_jobs.targets import Target
 from schemas import parts, tables
 from schemas.store import Store
 from schemas.text import sentence_id
@@ -42,17 +44,25 @@ class Model:
         card: what is known of it; a student's export says.
         per_set: whether a text's vector depends on the other texts, so that each set is encoded
             by itself.
+        target: the map from its teacher's vectors to its own, where they are not the same.
     """
 
     name: str
     encode: Callable[[Sequence[str]], Floats]
     card: Mapping[str, object] = dataclasses.field(default_factory=dict)
     per_set: bool = False
+    target: Target | None = None
 
     @property
     def is_student(self) -> bool:
         """Whether it is neither a teacher's column nor a baseline."""
         return not self.name.startswith(_PREFIXES)
+
+    def aim(self, reference: "Vectors") -> "Vectors":
+        """The reference's vectors as this model was to learn them, if it could have."""
+        if self.target is None or len(self.target.mean_H) != reference.width:
+            return reference
+        return reference.mapped(self.target.of)
 
 
 class Vectors:
@@ -72,6 +82,10 @@ class Vectors:
     def width(self) -> int:
         """H."""
         return int(self._vectors_NH.shape[1])
+
+    def mapped(self, change: Callable[[Floats], Floats]) -> "Vectors":
+        """The same texts with other vectors."""
+        return Vectors(list(self._rows), change(self._vectors_NH), self.flawed)
 
 
 def all_texts(sets: Sequence[LabelledSet]) -> list[str]:
@@ -200,7 +214,8 @@ def student(argument: str) -> Model:
     encoder = SentenceEncoder.load(
         Path(folder), threads=1
     )  # as `distill_jobs.evaluation.latency` times it
-    return Model(name, encoder.encode, dict(encoder.card))
+    target = targets.of_export(Path(folder), encoder.card)
+    return Model(name, encoder.encode, dict(encoder.card), target=target)
 
 
 def tfidf(seed: int) -> Model:

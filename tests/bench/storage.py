@@ -187,7 +187,7 @@ def quality(config: StorageConfig, location: str, student: str, seed: int) -> di
         seed=seed,
     )
     path = Path(str(distil(settings)["checkpoint"]))
-    run, _ = preflight(settings)
+    run, *_ = preflight(settings)
     trained = new_student(run)
     checkpoint.load_student(path, trained)
     exact = store.open_store(config.out / "float32")
