@@ -24,7 +24,7 @@ from schemas.fingerprint import Fingerprint, digest, file_digest
 from schemas.store import Store
 
 PROTOCOL = "1"  # goes up with any change that moves a number
-CONTENT = "2"  # goes up when rows are added: a finished run is then done again, into the same table
+CONTENT = "3"  # goes up when rows are added: a finished run is then done again, into the same table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

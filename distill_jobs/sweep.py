@@ -28,7 +28,7 @@ from schemas.store import open_store
 TABLE = "sweep.md"
 _HEAD = (
     *("student", "differs by", "M parameters", "served MB", "unknown tokens", "train s"),
-    *("spearman", "missed", "mean", "keeps"),
+    *("spearman", "missed", "mean", "keeps", "of pairs", "of probes"),
 )
 
 
@@ -200,6 +200,14 @@ def _differs(trainings: Collection[TrainConfig], one: TrainConfig) -> str:
     return ", ".join(told)
 
 
+def _kept(found: Mapping[str, Any], name: str) -> str:
+    """A share with its interval, if there is one."""
+    if name not in found:
+        return ""
+    kept, low, high = found[name]
+    return f"{kept:.1%} ({low:.1%} to {high:.1%})"
+
+
 def table(
     models: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]], differs: Mapping[str, str]
 ) -> str:
@@ -213,7 +221,6 @@ def table(
     lines = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
     for name, found in models.items():
         of = facts.get(name, {})
-        kept, low, high = found["retention"]
         cells = [
             name,
             differs.get(name, ""),
@@ -224,7 +231,7 @@ def table(
             f"{of['spearman']:.3f}" if of else "",
             f"{of['unexplained']:.3f}" if of else "",
             f"{100 * found['mean']:.1f}",
-            f"{kept:.1%} ({low:.1%} to {high:.1%})",
+            *(_kept(found, name) for name in ("retention", "kept_pairs", "kept_probes")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

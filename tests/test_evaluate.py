@@ -88,6 +88,9 @@ def rows_of(world: Path) -> dict[tuple[str, str, str], dict[str, object]]:
     return {(row["model"], row["task"], row["metric"]): row for row in rows}
 
 
+PAIR_SCORES = (("near", "spearman"), ("same", "auc"))
+
+
 def test_every_model_has_a_row_for_every_task_and_metric(world):
     summary = evaluate(config(world))
     rows = rows_of(world)
@@ -101,7 +104,7 @@ def test_every_model_has_a_row_for_every_task_and_metric(world):
         ("topic", "accuracy"),
         ("topic", "accuracy@4"),
         ("topic", "v_measure"),
-        ("*", "mean"),
+        *(("*", f"mean{kind}") for kind in ("", "_pairs", "_probes", "_clusters", "_retrieval")),
         ("*", "mean_minus_reference"),
         ("*", "neighbours@10"),
     }
@@ -129,6 +132,15 @@ def test_retention_is_the_share_of_the_references_value(world):
         assert row["retention"] == pytest.approx(row["value"] / base)
         assert row["low"] <= row["high"]
         assert model != "teacher/idf" or row["retention"] == 1
+
+
+def test_what_is_kept_is_said_by_kind_of_task_too(world):
+    summary, rows = evaluate(config(world)), rows_of(world)
+    of_pairs = [rows["mine", task, metric]["value"] for task, metric in PAIR_SCORES]
+    assert rows["mine", "*", "mean_pairs"]["value"] == pytest.approx(sum(of_pairs) / 2)
+    kept = rows["mine", "*", "mean_pairs"]["retention"]
+    assert summary["models"]["mine"]["kept_pairs"][0] == pytest.approx(kept, abs=1e-4)
+    assert summary["models"]["teacher/idf"]["kept_probes"] == [1, 1, 1]
 
 
 def test_the_difference_from_the_reference_is_that_of_the_means(world):

@@ -9,6 +9,8 @@ from distill_jobs.sweep import TABLE, SweepConfig, sweep
 from distill_jobs.sweep_settings import read_settings
 from tests.evaluation_kit import TEXTS, put_sets
 
+SWEEPS = Path(__file__).parents[1] / "deploy" / "sweeps"
+
 SETTINGS = """
 [defaults]
 epochs = 1
@@ -155,3 +157,8 @@ def test_students_trained_at_once_by_ray_are_those_trained_in_turn(world, tmp_pa
             for folder in (config(world).out, tmp_path / "out")
         )
         assert one == other
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_settings_that_we_ship_are_settings_of_train(path, tmp_path):
+    assert len(read_settings(path, "store", tmp_path)) > 5

@@ -58,6 +58,8 @@ def render(result: Result, command: str, run_id: str) -> str:
         best=best,
         glance_columns=report_students.COLUMNS,
         glance=report_students.glance(result),
+        kinds=list(result.by_kind(result.reference)),
+        by_kind=report_students.by_kind(result),
         sections=report_tables.sections(result),
         means=report_tables.means(result),
         by_length=report_students.by_length(result),

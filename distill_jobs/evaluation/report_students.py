@@ -29,6 +29,17 @@ def glance(result: Result) -> list[Glance]:
     return [(name, _glance(result, name)) for name in result.ranked()]
 
 
+def by_kind(result: Result) -> list[Glance]:
+    """The mean value of each kind of task and the share of the reference's, best student first."""
+    return [
+        (
+            name,
+            [(f"{mean.value:.3f}", *_share(kept)) for mean, kept in result.by_kind(name).values()],
+        )
+        for name in result.ranked()
+    ]
+
+
 def by_length(result: Result) -> list[tuple[str, list[Group]]]:
     """Each student's likeness to the reference by length of text."""
     return _groups(result, lambda likeness: likeness.by_length)

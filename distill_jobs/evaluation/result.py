@@ -21,6 +21,14 @@ from schemas import tables
 # One or two metrics of each kind of set stand for it in tables and means.
 HEADLINE = ("spearman", "auc", "accuracy", "v_measure", "ndcg@10")
 
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "pairs": ("spearman", "auc"),
+    "probes": ("accuracy",),
+    "clusters": ("v_measure",),
+    "retrieval": ("ndcg@10",),
+}
+"""The headline metrics by what they ask of vectors."""
+
 FLOOR = 0.05  # a share of less than this says nothing: k-means found nothing to keep
 
 MOST_SHOWN = 9  # models in one picture
@@ -167,6 +175,16 @@ class Result:
         """
         return estimate(self._means[model] / self._means[self.reference])
 
+    def by_kind(self, model: str) -> dict[str, tuple[Estimate, Estimate]]:
+        """Mean value over the columns of each of `KINDS`, and the share of the reference's."""
+        found = {}
+        for kind, metrics in KINDS.items():
+            mine_R, base_R = (self._mean_of(name, metrics) for name in (model, self.reference))
+            if mine_R is not None and base_R is not None:
+                kept_R = mine_R / np.where(base_R > 0, base_R, np.nan)
+                found[kind] = estimate(mine_R), estimate(kept_R)
+        return found
+
     def difference(self, model: str, other: str) -> Difference:
         """How much higher a model's mean value is than another's, in the same samples."""
         return difference(self._means[model], self._means[other])
@@ -224,12 +242,20 @@ class Result:
     def _overall(self, model: str) -> list[Score]:
         mean_R = self._means[model]
         found = {MEAN: mean_R, DIFFERENCE: mean_R - self._means[self.reference]}
+        found |= {
+            f"{MEAN}_{kind}": of_kind_R
+            for kind, metrics in KINDS.items()
+            if (of_kind_R := self._mean_of(model, metrics)) is not None
+        }
         rows, overlaps = sum(len(s.test) for s in self.sets), sum(s.overlaps for s in self.sets)
         return [Score(model, ALL, name, of_R, rows, overlaps) for name, of_R in found.items()]
 
     def _share(self, score: Score) -> float:
-        of_mean = score.metric == MEAN and score.task == ALL
-        return (self.mean_retention(score.model) if of_mean else self.retention(score)).value
+        metrics = {MEAN: HEADLINE, **{f"{MEAN}_{kind}": of for kind, of in KINDS.items()}}
+        if score.task != ALL or score.metric not in metrics:
+            return self.retention(score).value
+        base_R = self._mean_of(self.reference, metrics[score.metric])
+        return np.nan if base_R is None else float(score.samples_R[0] / base_R[0])
 
     @functools.cached_property
     def _placed(self) -> dict[tuple[str, str, str], Score]:
@@ -238,8 +264,14 @@ class Result:
     @functools.cached_property
     def _means(self) -> dict[str, Doubles]:
         """Mean over the headline columns in each sample, by model."""
-        found = {}
-        for model in self.models:
-            scores = [self.score(model, column) for column in self.columns()]
-            found[model] = np.mean([score.samples_R for score in scores if score], axis=0)
-        return found
+        return {
+            model: found
+            for model in self.models
+            if (found := self._mean_of(model, HEADLINE)) is not None
+        }
+
+    def _mean_of(self, model: str, metrics: Sequence[str]) -> Doubles | None:
+        """Mean over the columns of some metrics in each sample; None if there are none."""
+        scores = [self.score(model, column) for column in self.columns(metrics)]
+        samples = [score.samples_R for score in scores if score]
+        return np.mean(samples, axis=0) if samples else None

@@ -49,6 +49,9 @@ def _how_close(result: Result, best: str) -> str:
         f"{_count(len(result.columns()), 'task metric')}: {means}, a difference of "
         f"{apart(result.difference(best, reference))}."
     )
+    kinds = [f"{kind} {percent(kept.value)}" for kind, (_, kept) in result.by_kind(best).items()]
+    if len(kinds) > 1:
+        said += f" By kind of task it keeps: {', '.join(kinds)}."
     if facts.alignment is not None:
         said += f" The mean cosine of its vectors to the teacher's is {facts.alignment:.3f}."
     score = result.score(best, (ALL, NEIGHBOURS))

@@ -60,6 +60,8 @@ def _model(result: Result, name: str) -> dict[str, object]:
         "mean": round(result.mean(name).value, 4),
         "retention": _plain(result.mean_retention(name)),
     }
+    for kind, (_, kept) in result.by_kind(name).items():
+        found[f"kept_{kind}"] = _plain(kept)
     if name != result.reference:
         found["minus_reference"] = _apart(result.difference(name, result.reference))
     best = result.best_student()
