@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill_jobs.backends import FILES
+from distill_jobs.objectives import RELATIONS
 
 
 def model_card(card: Mapping[str, Any]) -> str:
@@ -50,10 +51,11 @@ def _space(card: Mapping[str, Any]) -> str:
     """Whose vectors the student's can be compared with, for the model card."""
     learned = {re.split("[@=]", term.strip())[0] for term in card["objective"].split(",")}
     shortened = any(step["verb"] == "dimensions" for step in card.get("compressed", []))
-    # These three compare sentences with each other, and leave open how the whole is turned.
-    if shortened or learned <= {"relational", "gram_kl", "order"}:
+    # Relations compare sentences with each other, and leave open how the whole is turned.
+    if shortened or learned <= set(RELATIONS):
         return "a space of their own"
-    return "the teacher's space"
+    target = card.get("target", "teacher")
+    return "the teacher's space" if target == "teacher" else f"the space of target {target}"
 
 
 def _compressed(card: Mapping[str, Any]) -> str:

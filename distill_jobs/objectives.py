@@ -11,9 +11,11 @@ Both arguments are [B, H], centred and scaled so that answering with the mean ve
 | relational | two matrices of cosines [B, B] | Stella and Jasper, arXiv 2412.19048 |
 | gram_kl | their rows as distributions [B, B - 1] | Luxical; PKT, arXiv 1803.10837 |
 | order | the order of pairs of cosines [B, B - 1, B - 1], sampled | Stella and Jasper |
+| margin_mse | differences of pairs of cosines [B, B - 1, B - 1], all | arXiv 2010.02666 |
 | infonce | student's cosines to all teachers [B, B] | DistilCSE, arXiv 2112.05638 |
 
-The last four look at other sentences of the batch; with several workers, of each worker's share.
+The last five look at other sentences of the batch; with several workers, of each worker's share.
+gram_kl is what rerankers call score_kl (ListNet): a list's scores, softened, by their divergence.
 """
 
 import re
@@ -123,6 +125,23 @@ def order(student_BH: torch.Tensor, teacher_BH: torch.Tensor) -> torch.Tensor:
     return (functional.relu(_MARGIN - ahead) * sign.abs()).mean()
 
 
+def margin_mse(student_BH: torch.Tensor, teacher_BH: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of margins: by how much one neighbour is closer than another.
+
+    Margin-MSE (Hofstaetter et al. 2020), with cosines for scores and, for the two documents of a
+    query, all pairs of a sentence's neighbours. Cosines that are off by the same amount cost
+    nothing. The student's vectors may be narrower.
+
+    >>> vectors = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    >>> float(margin_mse(2 * vectors, vectors)) < 1e-12
+    True
+    """
+    if len(student_BH) < 3:
+        return student_BH.sum() * 0
+    # The mean of (a - b)^2 over all pairs is twice the variance: no B^3 numbers are needed.
+    return 2 * (_others(student_BH) - _others(teacher_BH)).var(dim=1).mean()
+
+
 def infonce(student_BH: torch.Tensor, teacher_BH: torch.Tensor) -> torch.Tensor:
     """Cross entropy of finding a sentence's own teacher vector among those of the batch, in nats.
 
@@ -157,9 +176,11 @@ OBJECTIVES: Mapping[str, Objective] = {
     "relational": relational,
     "gram_kl": gram_kl,
     "order": order,
+    "margin_mse": margin_mse,
     "infonce": infonce,
 }
-RELATIONS = ("relational", "gram_kl", "order")  # compare sentences, so widths may differ
+# Compare sentences, so widths may differ.
+RELATIONS = ("relational", "gram_kl", "order", "margin_mse")
 
 
 def read_objective(text: str) -> WeightedSum:

@@ -63,7 +63,7 @@ class TrainConfig:
     """What of them: teacher (all), centred (less their mean), pca64 (along so many principal
     components), whiten64 (these, each of variance 1); the student's vectors are then such."""
     objective: str = "mse"
-    """mse, l2, cosine, relational, gram_kl, order, infonce, or a weighted sum such as
+    """mse, l2, cosine, relational, gram_kl, order, margin_mse, infonce, or a sum such as
     cosine=1,relational=0..20,relational@64=5 (a weight that grows; the first 64 numbers)."""
     rows: int | None = None
     """About how many of the store's rows to train on, drawn by the seed; by default all."""

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 SCHEMA_VERSION = "1"
 POOLINGS = ("idf", "mean", "cls")
+BESIDE = "beside"  # a fourth vector column, which no teacher makes by itself: `store beside`
 DTYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
 
 _METRICS = (
@@ -42,6 +43,17 @@ QUARANTINE = pa.schema(
         _column("length", pa.int64(), "size of the record; 65,538 if it is longer", "bytes"),
         _column("sha256", pa.string(), "digest of that; the text itself is not kept", "hex"),
         _column("run_id", pa.string(), "the run that rejected it"),
+    ]
+)
+
+VARIANTS = pa.schema(
+    [
+        _column("sentence_id", pa.string(), "BLAKE2b-128 of the text; the key, sorted", "hex"),
+        _column("text", pa.string(), "the variant, cleaned; the mask token stands in it literally"),
+        _column("parent_id", pa.string(), "sentence_id of the sentence it is a variant of", "hex"),
+        _column("source", pa.string(), "file or field the parent was first seen in"),
+        _column("variant", pa.int32(), "which of its parent's variants, from 0", "rank"),
+        _column("methods", pa.string(), "what was done to it: some of mask, replace, ngram"),
     ]
 )
 
@@ -154,6 +166,14 @@ def teacher_schema(
     return pa.schema([c for c in columns if text or c.name != "text"])
 
 
+def with_beside(teacher: pa.Schema, width: int) -> pa.Schema:
+    """Columns of a teacher store, and before `norm` those of both teachers' `width` numbers."""
+    doc = "the vectors of two teachers, each divided by its length, one after the other"
+    field = _column(f"vector_{BESIDE}", list_of(pa.float32()), doc)
+    field = field.with_metadata({**field.metadata, b"width": str(width)})
+    return teacher.insert(teacher.get_field_index("norm"), field)
+
+
 def _vector_columns(pooling: str, width: int, dtype: str, projected: bool) -> list[pa.Field]:
     """The columns of one pooling's vectors; `schemas.vectors` writes and reads them."""
     doc = f"teacher's sentence vector, {pooling} pooling of the last layer's states"
@@ -174,7 +194,8 @@ def teacher_schema_like(found: pa.Schema) -> pa.Schema:
     first = f"vector_{poolings[0]}"
     type = found.field(first).type if first in found.names else None
     dtype = next((name for name, one in DTYPES.items() if list_of(one) == type), "float32")
-    return teacher_schema(poolings, 1, dtype, text="text" in found.names)
+    wanted = teacher_schema(poolings, 1, dtype, text="text" in found.names)
+    return with_beside(wanted, 1) if f"vector_{BESIDE}" in found.names else wanted
 
 
 def check_columns(found: pa.Schema, wanted: pa.Schema, *, of: str) -> None:
@@ -211,6 +232,7 @@ def tables_markdown() -> str:
     """The data dictionary, as `docs/tables.md` holds it."""
     teacher = teacher_schema(POOLINGS, 256).append(INGEST_DATE)
     small = [field for field in teacher_schema(POOLINGS, 256, "int8") if field not in set(teacher)]
+    both = with_beside(teacher, 512).field(f"vector_{BESIDE}")
     tables = {
         "idf": (IDF, "Word document frequencies of one corpus. Sorted by word."),
         "teacher": (
@@ -223,6 +245,11 @@ def tables_markdown() -> str:
             "A number of a vector is the one in the list times its row's scale. The other columns "
             "are as above.",
         ),
+        "teacher, made by `store beside`": (
+            pa.schema([both]),
+            "Cosines of these vectors are the mean of the two teachers' cosines. The other columns "
+            "are the first teacher's, as above, in float32.",
+        ),
         "projection": (
             PROJECTION,
             "Beside a store made with `--pca N`, in `<store>.projection/<digest>`: one Parquet "
@@ -230,6 +257,12 @@ def tables_markdown() -> str:
             "and v is about m + sum of z[k] c[k].",
         ),
         "quarantine": (QUARANTINE, "Records that are no sentences, beside the table they missed."),
+        "variants": (
+            VARIANTS,
+            "What `augment` makes of a corpus's sentences. Of variants that are equal, the one of "
+            "the smallest parent_id stays. With a teacher store of the variants, lineage is a join "
+            "on sentence_id, and on parent_id for the store of their parents.",
+        ),
         "moved": (
             MOVED,
             "Rows that a move to another IDF table embedded again: plain Parquet files in "

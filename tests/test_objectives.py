@@ -7,11 +7,13 @@ from scipy.special import rel_entr, softmax
 
 from distill_jobs.objectives import (
     OBJECTIVES,
+    RELATIONS,
     cosine,
     divergence,
     gram_kl,
     infonce,
     l2,
+    margin_mse,
     mse,
     order,
     read_objective,
@@ -107,13 +109,32 @@ def test_order_counts_pairs_that_stand_the_other_way_round_or_too_close():
     assert float(order(STUDENT, TEACHER)) == pytest.approx(total / number, rel=1e-4)
 
 
+def test_margin_mse_compares_all_pairs_of_a_sentences_neighbours():
+    mine, theirs = (others(list(v.numpy())) for v in BOTH)
+    apart = [
+        (s[j] - s[k]) - (t[j] - t[k])
+        for s, t in zip(mine, theirs, strict=True)
+        for j in range(len(s))
+        for k in range(len(s))
+        if j != k
+    ]
+    assert float(margin_mse(STUDENT, TEACHER)) == pytest.approx(np.mean(np.square(apart)), rel=1e-4)
+
+
+def test_cosines_that_are_all_off_by_the_same_amount_have_the_right_margins():
+    gram = torch.tensor(0.5 * np.eye(4) + 0.5, dtype=torch.float64)
+    equal = torch.linalg.cholesky(gram)  # every cosine is 0.5
+    assert float(margin_mse(equal, torch.eye(4, dtype=torch.float64))) == pytest.approx(0, abs=1e-9)
+    assert float(relational(equal, torch.eye(4, dtype=torch.float64))) == pytest.approx(0.25)
+
+
 def test_infonce_is_the_cross_entropy_of_finding_ones_own_teacher():
     logits = np.array([[cosine_of(s, t) / 0.05 for t in TEACHER.numpy()] for s in STUDENT.numpy()])
     expected = -np.mean(np.log(softmax(logits, axis=1).diagonal()))
     assert float(infonce(STUDENT, TEACHER)) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["relational", "gram_kl", "order"])
+@pytest.mark.parametrize("name", RELATIONS)
 def test_what_compares_sentences_takes_one_sentence_and_does_not_see_a_rotation(name):
     one = STUDENT[:1].clone().requires_grad_()
     OBJECTIVES[name](one, TEACHER[:1]).backward()
@@ -131,7 +152,10 @@ def test_what_compares_sentences_takes_one_sentence_and_does_not_see_a_rotation(
         ("mse=x", "positive number, got 'x'"),
         ("mse=0..0", "positive number, got '0..0'"),
         ("mse=1..nan", "positive number, got '1..nan'"),
-        ("mse@64", "only relational, gram_kl, order can be of a part of a vector, not mse"),
+        (
+            "mse@64",
+            "relational, gram_kl, order, margin_mse can be of a part .*, not mse",
+        ),
         ("relational@x", "how many numbers of the vector, got 'x'"),
         ("", "got ''"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +11,22 @@ import safetensors.torch
 import torch
 
 from distill_jobs.__main__ import main
-from distill_jobs.encoder import SentenceEncoder
+from distill_jobs.encoder import SentenceEncoder, preparer_of, read_card
+from distill_jobs.evaluation.tasks import Row
 from distill_jobs.export import ExportConfig, export
 from distill_jobs.train import TrainConfig, distil
 from distill_jobs.tuning.model import TunedModel
 from distill_jobs.tuning.network import Tuned, features, load_student
+from distill_jobs.tuning.task import draw, read_task
 from distill_jobs.tuning.task_logits import TaskLogitsConfig, write_logits
-from distill_jobs.tuning.transfer import read_soft
+from distill_jobs.tuning.transfer import open_soft, read_scores, read_soft
 from distill_jobs.tuning.tune import TuneConfig, tune
 from schemas import parts
-from schemas.store import open_store
+from schemas.commits import Change
+from schemas.store import open_store, rewrite
 from schemas.vectors import open_decoder
+from tests.bench.budgets import BudgetsConfig
+from tests.bench.budgets import main as measure_budgets
 from tests.test_house import modules_after
 
 CLASSES = ("high", "low")
@@ -221,7 +227,10 @@ def test_labels_beyond_the_budget_are_refused(student, sets, tmp_path):
     [
         ({"epochs": 0}, "epochs must be above 0, got 0"),
         ({"alpha": 1.5}, "alpha must be from 0 to 1, got 1.5"),
-        ({"kd": "l1"}, "kd must be one of kl, mse, ce, got 'l1'"),
+        ({"kd": "l1"}, "kd of classes must be one of kl, ce, mse, got 'l1'"),
+        ({"kd": "score_kl"}, "kd of classes must be one of kl, ce, mse, got 'score_kl'"),
+        ({"scores": Path("x")}, "kd of scores must be one of mse, margin_mse, score_kl, got 'kl'"),
+        ({"scores": Path("x"), "logits": "y", "store": "z", "kd": "mse"}, "give one of them"),
         ({"logits": "x"}, "logits and store belong together"),
         ({"from_scratch": True, "freeze": True}, "learns nothing"),
     ],
@@ -281,36 +290,168 @@ def test_a_student_learns_from_the_task_s_teacher(student, sets, small_store, lo
     told = {"logits": logits[0].out, "store": str(small_store), "labels": 10, "rows": 300}
     told |= {"alpha": 0.1, "epochs": 6}
     result = tune(config(student, sets, tmp_path / "model", **told))
-    assert result["soft_rows"] == 300
+    assert result["soft_rows"] == 300 - result["test_rows"] - result["dev_rows"]
     assert result["scores"]["accuracy"] > 0.85
 
 
-def test_soft_rows_are_the_store_s_tokens_beside_the_table_s_logits(small_store, logits):
-    soft = read_soft(logits[0].out, str(small_store), CLASSES, rows=1000, seed=0)
+@pytest.fixture
+def soft_of(small_store, logits):
+    """Function (rows, kept_back) that draws from the table of logits."""
+
+    def read(rows, kept_back=(), store=None, classes=CLASSES):
+        opened = open_soft(logits[0].out, str(store or small_store), classes)
+        return read_soft(*opened, kept_back, rows, seed=0)
+
+    return read
+
+
+def test_soft_rows_are_the_store_s_tokens_beside_the_table_s_logits(small_store, soft_of):
+    soft = soft_of(1000)
     assert (len(soft), soft.targets.shape) == (300, (300, 2))
     store = open_store(small_store)
     rows = pa.concat_tables([parts.read(store.path_of(part)) for part in store.parts])
     assert [one.token_ids.tolist() for one in soft.sides[0]] == rows["token_ids"].to_pylist()
-    few = read_soft(logits[0].out, str(small_store), CLASSES, rows=20, seed=0)
-    again = read_soft(logits[0].out, str(small_store), CLASSES, rows=20, seed=0)
+    few, again = soft_of(20), soft_of(20)
     assert len(few) == 20
     assert torch.equal(few.targets, again.targets)
 
 
+def test_sentences_to_stop_by_and_to_be_scored_on_are_no_soft_rows(small_store, soft_of):
+    store = open_store(small_store)
+    rows = pa.concat_tables([parts.read(store.path_of(part)) for part in store.parts])
+    texts, ids = rows["text"].to_pylist(), rows["token_ids"].to_pylist()
+    soft = soft_of(1000, [Row((text,), "high") for text in texts[:100]])
+    assert [one.token_ids.tolist() for one in soft.sides[0]] == ids[100:]
+    assert torch.equal(soft.targets, soft_of(1000).targets[100:])
+    with pytest.raises(ValueError, match=r"all 300 rows of .* are rows to be scored on"):
+        soft_of(1000, [Row((text,), "high") for text in texts])
+
+
 def test_logits_of_other_classes_or_of_a_task_of_pairs_are_refused(
-    student, sets, small_store, logits, tmp_path
+    student, sets, logits, soft_of, tmp_path
 ):
     with pytest.raises(ValueError, match=r"classes \['high', 'low'\], the task has"):
-        read_soft(logits[0].out, str(small_store), ("a", "b"), rows=9, seed=0)
-    told = {"task": sets / "same", "logits": logits[0].out, "store": str(small_store)}
+        soft_of(9, classes=("a", "b"))
+    told = {"task": sets / "same", "logits": logits[0].out, "store": logits[0].store}
     with pytest.raises(ValueError, match="logits are of single sentences, no pairs"):
         tune(config(student, sets, tmp_path / "model", **told))
 
 
-def test_logits_of_another_store_are_refused(small_corpus, embed, logits, tmp_path):
+def test_logits_of_another_store_are_refused(small_corpus, embed, soft_of, tmp_path):
     embed(small_corpus, out=tmp_path / "store", rows_per_part=64)
     with pytest.raises(ValueError, match="was not made from"):
-        read_soft(logits[0].out, str(tmp_path / "store"), CLASSES, rows=9, seed=0)
+        soft_of(9, store=tmp_path / "store")
+
+
+def test_a_table_of_logits_stays_one_whatever_the_test_rows_are(logits, sets, tmp_path):
+    told, summary = logits
+    task = shutil.copytree(sets / "topic", tmp_path / "topic")
+    lines = (task / "test.tsv").read_text().splitlines()
+    (task / "test.tsv").write_text("\n".join(lines[:40]) + "\n")
+    again = write_logits(TaskLogitsConfig(**{**vars(told), "task": task}))
+    assert again["already_done"]
+    assert (again["teacher_accuracy_rows"], summary["teacher_accuracy_rows"]) == (39, 150)
+    assert open_store(told.out).rows == 300
+
+
+@pytest.fixture(scope="module")
+def scored(sets):
+    """What a teacher that reads both sentences may say of the pairs, in a unit of its own."""
+    rows = [line.split("\t") for line in (sets / "same" / "train.tsv").read_text().splitlines()[1:]]
+    rows += [line.split("\t") for line in (sets / "same" / "test.tsv").read_text().splitlines()[1:]]
+    path = sets.parent / "scored.tsv"
+    said = [
+        (one, other, 7.5 * int(same) - 30 + 0.1 * (i % 5))
+        for i, (one, other, same) in enumerate(rows)
+    ]
+    write(path, "sentence1\tsentence2\tscore", said)
+    return path
+
+
+@pytest.mark.parametrize("kd", ["mse", "margin_mse", "score_kl"])
+def test_a_student_learns_pairs_from_a_teacher_that_reads_both(student, sets, scored, tmp_path, kd):
+    kind = "near" if kd == "score_kl" else "same"
+    told = {"task": sets / kind, "scores": scored, "kd": kd, "alpha": 0.0, "labels": 20}
+    result = tune(config(student, sets, tmp_path / "model", **told, epochs=6))
+    # The test pairs and those to stop by are in the file too, and none is learned from.
+    assert result["soft_rows"] == 140 - result["dev_rows"]
+    assert result["scores"]["auc" if kind == "same" else "spearman"] > 0.6
+    assert tune(config(student, sets, tmp_path / "model", **told, epochs=6))["reused"]
+
+
+def test_scores_are_drawn_without_kept_back_pairs_and_scaled(student, scored):
+    prepare = preparer_of(student, read_card(student)).prepare
+    rows = [line.split("\t") for line in scored.read_text().splitlines()[1:]]
+    soft = read_scores(scored, prepare, [Row((rows[0][1], rows[0][0]), "1")], 10_000, seed=0)
+    assert soft.targets.shape == (len(rows) - 1, 1)
+    assert float(soft.targets.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(soft.targets.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    tokens = {
+        tuple(one.token_ids.tolist() + other.token_ids.tolist()): float(target)
+        for one, other, target in zip(*soft.sides, soft.targets[:, 0], strict=True)
+    }
+    said = np.array([float(row[2]) for row in rows[1:]])
+    for row, value in zip(rows[1:40], said, strict=False):
+        one, other = prepare(row[:2])
+        wanted = (value - said.mean()) / said.std()
+        assert tokens[(*one.token_ids, *other.token_ids)] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_scores_that_do_not_fit_are_refused(student, sets, scored, tmp_path):
+    told = {"scores": scored, "kd": "mse"}
+    with pytest.raises(ValueError, match="topic is of classes: scores are of pairs"):
+        tune(config(student, sets, tmp_path / "model", **told))
+    told = {"task": sets / "same", "kd": "mse"}
+    with pytest.raises(ValueError, match=r"must have the columns .* it is pairs"):
+        tune(config(student, sets, tmp_path / "a", **told, scores=sets / "same" / "train.tsv"))
+    path = tmp_path / "scores.tsv"
+    write(path, "sentence1\tsentence2\tscore", [("天气好吗", "会下雨吗", "nan"), ("甲", "乙", 1)])
+    with pytest.raises(ValueError, match="column score must hold numbers, got 'nan'"):
+        tune(config(student, sets, tmp_path / "b", **told, scores=path))
+    write(path, "sentence1\tsentence2\tscore", [("天气好吗", "会下雨吗", 1), ("甲", "乙", 2)])
+    with pytest.raises(ValueError, match="has 1 pairs to learn from"):
+        read_scores(path, None, [Row(("甲", "乙"), "2")], 9, seed=0)
+
+
+def test_scores_are_in_the_unit_of_the_labels_that_were_drawn(student, sets, tmp_path):
+    task = shutil.copytree(sets / "near", tmp_path / "near")
+    lines = (task / "train.tsv").read_text().splitlines()
+    told = {"task": task, "labels": 10, "epochs": 1}
+    tune(config(student, sets, tmp_path / "one", **told))
+    drawn = json.loads((tmp_path / "one" / "head.json").read_text())["score_scale"]
+    rows = [line.split("\t") for line in lines[1:]]
+    seen = {row.sentences for row in draw(read_task(task), 10, 0)[0]}
+    far = [row if tuple(row[:2]) in seen else [*row[:2], "1000"] for row in rows]
+    write(task / "train.tsv", lines[0], far)
+    tune(config(student, sets, tmp_path / "two", **told))
+    assert json.loads((tmp_path / "two" / "head.json").read_text())["score_scale"] == drawn
+
+
+def test_a_new_class_beyond_the_budget_is_another_training(student, sets, tmp_path):
+    task = shutil.copytree(sets / "topic", tmp_path / "topic")
+    lines = (task / "train.tsv").read_text().splitlines()
+    told = {"task": task, "labels": 10, "epochs": 1}
+    tune(config(student, sets, tmp_path / "model", **told))
+    learned, stopped = draw(read_task(task), 10, 0)
+    seen = {row.sentences[0] for row in (*learned, *stopped)}
+    at = next(i for i in range(1, len(lines)) if lines[i].split("\t")[0] not in seen)
+    lines[at] = lines[at].split("\t")[0] + "\tmiddle"
+    (task / "train.tsv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        tune(config(student, sets, tmp_path / "model", **told))
+
+
+def test_a_store_that_has_moved_is_read_as_the_table_of_logits_knew_it(
+    student, sets, small_store, logits, tmp_path
+):
+    store = tmp_path / "store"
+    for path in small_store.parent.iterdir():
+        shutil.copytree(path, tmp_path / path.name.replace(small_store.name, store.name, 1))
+    opened = open_store(store)
+    moved = {**opened.fingerprint, "idf": "another"}
+    rewrite(opened, Change(None, (), "moved", moved, {"job": "move"}, moves=True))
+    told = {"logits": logits[0].out, "store": str(store), "rows": 50, "epochs": 1}
+    assert tune(config(student, sets, tmp_path / "model", **told))["soft_rows"] > 0
 
 
 def test_both_jobs_run_from_the_command_line(student, sets, small_store, tmp_path, capsys):
@@ -333,3 +474,19 @@ def test_the_weights_on_disk_are_the_network_that_was_scored(tuned, student):
     assert weights.keys() == before.keys()
     assert torch.equal(weights["offset"], before["offset"])
     assert not torch.equal(weights["encoder.embedding.weight"], before["encoder.embedding.weight"])
+
+
+def test_budgets_go_on_where_they_stopped_and_refuse_another_student(
+    student, learned, sets, small_store, tmp_path
+):
+    told = {"tasks": sets, "sets": ("topic",), "student": student, "out": tmp_path / "out"}
+    told |= {"teacher_store": str(small_store), "budgets": (), "arms": ("student probe",)}
+    measure_budgets(BudgetsConfig(**told))
+    rows = (tmp_path / "out" / "rows.jsonl").read_bytes()
+    measure_budgets(BudgetsConfig(**told))
+    assert (tmp_path / "out" / "rows.jsonl").read_bytes() == rows
+    with pytest.raises(ValueError, match="was made under other conditions: student is"):
+        measure_budgets(BudgetsConfig(**{**told, "student": learned}))
+    other = {**told, "sets": ("near",), "out": tmp_path / "other"}
+    with pytest.raises(ValueError, match="near is of graded: a probe needs classes"):
+        measure_budgets(BudgetsConfig(**other))

@@ -69,6 +69,50 @@ def test_ce_and_kl_pull_alike_and_differ_by_the_teacher_s_own_entropy():
     assert float(apart) == pytest.approx(9 * float(entropy))
 
 
+def test_at_a_high_temperature_score_kl_pulls_as_margin_mse_does():
+    mine, theirs = logits(1)[:, :1], logits(2)[:, :1]
+    wanted = gradient(losses.margin_mse, mine, theirs, 1.0)
+    found = gradient(losses.score_kl, mine, theirs, 1e4)
+    torch.testing.assert_close(found, wanted, rtol=2e-3, atol=1e-5)
+    centred = mine - mine.mean(), theirs - theirs.mean()
+    torch.testing.assert_close(wanted, gradient(losses.mse, *centred, 1.0))
+
+
+def test_margin_mse_is_over_all_pairs_of_rows_and_blind_to_what_all_are_off_by():
+    mine, theirs = logits(1, rows=7)[:, :1], logits(2, rows=7)[:, :1]
+    margins = [
+        float((mine[i] - mine[j]) - (theirs[i] - theirs[j])) ** 2
+        for i in range(7)
+        for j in range(7)
+    ]
+    found = losses.margin_mse(mine, theirs, 1.0)
+    assert float(found) == pytest.approx(np.mean(margins) / 4)
+    assert float(losses.margin_mse(mine + 5, theirs, 1.0)) == pytest.approx(float(found))
+    assert float(losses.mse(mine + 5, theirs, 1.0)) > float(found) + 1
+
+
+def test_score_kl_in_a_closed_form():
+    mine = torch.tensor([[2 * np.log(3.0)], [0.0]])
+    found = losses.score_kl(mine, torch.zeros(2, 1), 2.0)
+    assert float(found) == pytest.approx(
+        4 * (0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("loss", [losses.margin_mse, losses.score_kl])
+def test_a_batch_of_one_pair_says_nothing(loss):
+    pulled = gradient(loss, torch.tensor([[3.0]]), torch.tensor([[1.0]]), 2.0)
+    assert pulled.tolist() == [[0.0]]
+
+
+def test_the_score_of_a_pair_is_the_network_s_or_the_log_odds_of_the_same_meaning():
+    two = torch.tensor([[1.0, 4.0], [2.0, 0.0]])
+    assert losses.score(two).tolist() == [[3.0], [-2.0]]
+    assert losses.score(two[:, :1]).tolist() == [[1.0], [2.0]]
+    odds = torch.softmax(two, dim=1)
+    torch.testing.assert_close(losses.score(two)[:, 0], (odds[:, 1] / odds[:, 0]).log())
+
+
 def test_soft_labels_of_a_sure_teacher_are_hard_labels():
     mine, classes = logits(1), torch.arange(64) % 5
     sure = 1000.0 * torch.nn.functional.one_hot(classes, 5).double()
@@ -135,6 +179,23 @@ def test_without_a_dev_split_a_fifth_of_the_labels_says_when_to_stop():
     learned, stop = draw(TASK, 50, seed=0)
     assert (len(learned), len(stop)) == (40, 10)
     assert not {*learned} & {*stop}
+
+
+def test_a_row_to_stop_by_is_not_learned_from_either_way_round():
+    rows = tuple(Row((f"第{i}句", "句"), "01"[i % 2]) for i in range(20))
+    turned = tuple(Row(row.sentences[::-1], row.label) for row in rows[:12])
+    task = Task("made-up", Kind.PAIRS, ("0", "1"), rows, turned, (), ("train", "test"))
+    learned, stop = draw(task, None, seed=0)
+    assert (len(learned), len(stop)) == (8, 12)
+    assert {row.sentences for row in learned} == {row.sentences for row in rows[12:]}
+    with pytest.raises(ValueError, match="all 0 rows drawn"):
+        draw(dataclasses.replace(task, train=rows[:12]), None, seed=0)
+
+
+def test_rows_to_stop_by_of_classes_that_nobody_learns_are_refused():
+    task = dataclasses.replace(TASK, dev=(Row(("别的",), "z"),))
+    with pytest.raises(ValueError, match=r"none of the 1 rows .* has a class .* first is 'z'"):
+        draw(task, None, seed=0)
 
 
 @pytest.mark.parametrize("labels", [1, 61])
@@ -259,6 +320,12 @@ def test_a_training_that_only_does_harm_ends_where_it_began():
     wrong = Examples(given.sides, 1 - given.targets)
     assert fit(model, wrong, given, Recipe(epochs=2, learning_rate=0.01)).epoch == 0
     assert torch.equal(predict(model, given), before)
+
+
+def test_a_network_that_ran_away_is_never_kept():
+    given = examples(200)
+    with pytest.raises(ValueError, match="ran away to NaN or infinity: try a lower"):
+        fit(network(), given, given, Recipe(epochs=2, learning_rate=1e37))
 
 
 def test_a_frozen_student_does_not_change():

@@ -158,6 +158,12 @@ def ask_for(
     """
     missing.parent.mkdir(parents=True, exist_ok=True)
     missing.write_text("\n".join(lacking) + "\n", encoding="utf-8")
+    if tables.BESIDE in poolings:
+        raise ValueError(
+            f"{location} lacks {len(lacking):,} of the labelled sentences; they are in {missing}. "
+            "Add them to the stores of both teachers, then put these side by side again: "
+            "python -m pipelines store beside"
+        )
     raise ValueError(
         f"the teacher store {location} lacks {len(lacking):,} of the labelled sentences; they are "
         f"in {missing}. Add them with: python -m pipelines teacher --corpus {missing} "

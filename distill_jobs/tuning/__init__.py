@@ -3,4 +3,5 @@
 labelled rows            -> `task` -> tokens (`examples`) -> `fit` -> a tuned folder (`model`)
 teacher's stored vectors -> `teacher_head` -> logits of unlabelled sentences (`task_logits`)
                                                       -> `transfer` -> `fit` beside the labels
+any teacher's scores of unlabelled pairs -> `transfer` -> the same
 """

@@ -29,7 +29,8 @@ class Examples:
 
     Attributes:
         sides: the first sentence of each row, and of pairs the second: N each.
-        targets: class numbers [N], -1 for a class never trained; or scores [N]; or logits [N, C].
+        targets: class numbers [N], -1 for a class never trained; or scores [N]; or a
+            teacher's logits [N, C] or scores [N, 1].
     """
 
     sides: tuple[list[Tokens], ...]

@@ -76,7 +76,10 @@ def fit(
         train: with hard labels.
         dev: what decides which epoch is best: by the score, and of equals by the loss.
         recipe: how.
-        soft: with the teacher's logits [N, C] for targets.
+        soft: with the teacher's logits [N, C] for targets; of pairs also its scores [N, 1].
+
+    Raises:
+        ValueError: if the training runs away.
     """
     learned = [one for one in network.parameters() if one.requires_grad]
     optimizer = _optimizer(network, recipe)
@@ -120,8 +123,14 @@ def warm_head(network: Tuned, train: Examples) -> None:
 
 
 def _reached(network: Tuned, dev: Examples) -> tuple[float, float]:
-    """How good a network is: its score, and the loss for equals."""
+    """How good a network is: its score, and the loss for equals.
+
+    Raises:
+        ValueError: if it gives a number that is not finite: such a network is never kept.
+    """
     found_NC = predict(network, dev)
+    if not torch.isfinite(found_NC).all():
+        raise ValueError("the training ran away to NaN or infinity: try a lower --learning-rate")
     return _score(found_NC, dev), -float(losses.hard(found_NC, dev.targets))
 
 
@@ -151,7 +160,8 @@ def _losses(
             yield told
             continue
         other = next(unlabelled).to(device)
-        taught = losses.SOFT[recipe.kd](network(other), other.targets, recipe.temperature)
+        found = network(other) if other.targets.shape[1] > 1 else losses.score(network(other))
+        taught = losses.SOFT[recipe.kd](found, other.targets, recipe.temperature)
         yield recipe.alpha * told + (1 - recipe.alpha) * taught
 
 

@@ -122,10 +122,11 @@ def draw(task: Task, labels: int | None, seed: int) -> tuple[tuple[Row, ...], tu
     Returns:
         The rows to learn from, and those to stop by: no more than the former, so that a small
         budget is not helped by many labels in secret. Where there is no dev split, a fifth of the
-        budget.
+        budget. A row that is among both is only stopped by.
 
     Raises:
-        ValueError: if there are not so many rows, or all that were drawn have one label.
+        ValueError: if there are not so many rows, all that were drawn have one label, or those to
+            stop by have none that can be learned.
     """
     rows = task.train
     wanted = len(rows) if labels is None else labels
@@ -139,10 +140,22 @@ def draw(task: Task, labels: int | None, seed: int) -> tuple[tuple[Row, ...], tu
     else:
         aside = max(1, min(round(wanted * DEV_SHARE), MAX_DEV))
         dev, drawn = drawn[:aside], drawn[aside:]
-    labelled = {row.label for row in drawn}
-    if len(labelled) < 2:
+    stopping = {frozenset(row.sentences) for row in dev}
+    drawn = [row for row in drawn if frozenset(row.sentences) not in stopping]
+    _check_drawn(task, drawn, dev)
+    return tuple(drawn), tuple(dev)
+
+
+def _check_drawn(task: Task, drawn: Sequence[Row], dev: Sequence[Row]) -> None:
+    """Refuse rows from which nothing can be learned, or by which nothing can be judged."""
+    labels = sorted({row.label for row in drawn})
+    if len(labels) < 2:
         raise ValueError(
-            f"all {len(drawn)} rows drawn of {task.name} have the label {labelled.pop()!r}: "
+            f"all {len(drawn)} rows drawn of {task.name} have the label {', '.join(labels)!r}: "
             "there is nothing to tell apart; take more labels or another seed"
         )
-    return tuple(drawn), tuple(dev)
+    if task.classes and not {row.label for row in dev} & {*task.classes}:
+        raise ValueError(
+            f"none of the {len(dev)} rows of {task.name} to stop by has a class of its training "
+            f"rows, the first is {dev[0].label!r}"
+        )

@@ -69,7 +69,10 @@ def write_logits(config: TaskLogitsConfig) -> dict[str, object]:
     check_same(found, teacher, of=f"the teacher store {labelled.location!r}")
     task = read_task(config.task)
     if task.kind is not Kind.CLASSES:
-        raise ValueError(f"{task.name} is of {task.kind}: a store has single sentences, no pairs")
+        raise ValueError(
+            f"{task.name} is of {task.kind}: a store has single sentences, no pairs; "
+            "a teacher's scores of pairs go to `tune --scores`"
+        )
     head, facts = teach(among(task, labelled), labelled, config)
     runs = [one.run_id for one in unlabelled.commits]
     made_from = {
@@ -79,16 +82,16 @@ def write_logits(config: TaskLogitsConfig) -> dict[str, object]:
         "pooling": config.pooling,
         "store": digest([dict(unlabelled.fingerprint), runs]),
     }
-    run_id = digest([made_from, facts])
-    if done := store.committed(config.out, run_id):
-        return {**done.summary, "already_done": True}
     if store.exists(config.out):
-        open_store(config.out, expected=made_from)
+        done = open_store(config.out, expected=made_from).commits[-1]
+        return {**done.summary, **facts, "already_done": True}
     parts.check_writable(config.out)
+    # First: killed after the commit, the run would leave a table whose store may be vacuumed.
+    pin(unlabelled.location, unlabelled.version, Path(config.out))
+    run_id = digest(made_from)
     written = list(_write(head, unlabelled, config, run_id))
     summary = {**facts, "rows": sum(part.rows for part in written), **_about(unlabelled)}
     _commit(config.out, written, run_id, (made_from, summary))
-    pin(unlabelled.location, unlabelled.version, Path(config.out))
     parts.tidy(config.out)
     return {**summary, "already_done": False}
 
@@ -112,16 +115,16 @@ def teach(
     test = among(dataclasses.replace(task, train=task.test), labelled).train
     vectors = vectors_of([*train, *test], labelled, config.pooling)
     head = fit_head(_first(vectors, train), targets_of(task, train).numpy(), task.classes)
-    right = [0.0]
+    accuracy = None
     if test:
         said_N = head.logits(_first(vectors, test)).argmax(axis=1)
-        right = (said_N == targets_of(task, test).numpy()).tolist()
+        accuracy = round(float((said_N == targets_of(task, test).numpy()).mean()), 4)
     return head, {
         "task": task.name,
         "classes": list(task.classes),
         "labels": len(train),
         "rows_left_out": {"not in the teacher store": task.not_held, "in test": task.in_test},
-        "teacher_accuracy": round(float(np.mean(right)), 4),
+        "teacher_accuracy": accuracy,
         "teacher_accuracy_rows": len(test),
     }
 

@@ -1,6 +1,7 @@
 """Job: exported student, labelled set -> the student and a head trained on it, scored, in a folder.
 
-With --logits the student also learns what the task's teacher says of unlabelled sentences.
+With --logits the student also learns what the task's teacher says of unlabelled sentences, with
+--scores what a teacher that reads both sentences of a pair says of unlabelled pairs.
 """
 
 import dataclasses
@@ -11,8 +12,8 @@ from pathlib import Path
 import torch
 
 from distill_jobs.encoder import preparer_of, read_card
-from distill_jobs.evaluation.tasks import Kind
-from distill_jobs.tuning.examples import Examples, prepare_rows
+from distill_jobs.evaluation.tasks import Kind, Row
+from distill_jobs.tuning.examples import Examples, Prepare, prepare_rows
 from distill_jobs.tuning.fit import (
     FROM_SCRATCH,
     RANDOM_HEAD,
@@ -24,13 +25,13 @@ from distill_jobs.tuning.fit import (
     warm_head,
 )
 from distill_jobs.tuning.folder import write_folder
-from distill_jobs.tuning.losses import SOFT
+from distill_jobs.tuning.losses import OF_CLASSES, OF_SCORES
 from distill_jobs.tuning.model import held
 from distill_jobs.tuning.network import Tuned, load_student
 from distill_jobs.tuning.task import Task, among, draw, read_task
-from distill_jobs.tuning.transfer import check_tokens, read_soft
+from distill_jobs.tuning.transfer import check_tokens, open_soft, read_scores, read_soft
 from schemas.command import run_job
-from schemas.fingerprint import digest
+from schemas.fingerprint import digest, file_digest
 from schemas.store import open_store
 
 
@@ -64,12 +65,15 @@ class TuneConfig:
     """Table of task-logits: soft labels of unlabelled sentences."""
     store: str | None = None
     """The store that the table was made from."""
+    scores: Path | None = None
+    """Soft labels of unlabelled pairs: a .tsv with sentence1, sentence2, score, of any teacher."""
     rows: int = 20_000
-    """Unlabelled sentences to learn from, drawn by the seed."""
+    """Unlabelled sentences or pairs to learn from, drawn by the seed."""
     kd: str = "kl"
-    """What soft labels are learned by: kl, ce (softened classes) or mse (of the logits)."""
+    """What soft labels are learned by: logits by kl, ce (softened classes) or mse; scores by mse,
+    margin_mse (differences between pairs) or score_kl (a batch's scores, softened)."""
     temperature: float = 2.0
-    """Softens the classes of kl and ce."""
+    """Softens the classes of kl and ce, and the scores of score_kl, in their deviations."""
     alpha: float = 0.5
     """Weight of the hard labels, 0 to 1; the soft ones have the rest."""
 
@@ -81,8 +85,11 @@ class TuneConfig:
                 raise ValueError(f"{name} must be above 0, got {value}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1, got {self.alpha}")
-        if self.kd not in SOFT:
-            raise ValueError(f"kd must be one of {', '.join(SOFT)}, got {self.kd!r}")
+        wanted, of = (OF_SCORES, "scores") if self.scores else (OF_CLASSES, "classes")
+        if self.kd not in wanted:
+            raise ValueError(f"kd of {of} must be one of {', '.join(wanted)}, got {self.kd!r}")
+        if self.logits and self.scores:
+            raise ValueError("logits are of sentences, scores of pairs: give one of them")
         if (self.logits is None) != (self.store is None):
             raise ValueError("logits and store belong together: give both or neither")
         if self.from_scratch and self.freeze:
@@ -122,15 +129,17 @@ def tune(config: TuneConfig) -> dict[str, object]:
     card = read_card(config.student)
     task = _task(config)
     train, dev = draw(task, config.labels, config.seed)
+    task = dataclasses.replace(task, train=train)  # scores are scaled by the budget alone
     settings = _settings(config)
-    name = digest([card["export_id"], settings, [task.name, train, dev, task.test]])
+    content = [task.name, task.classes, train, dev, task.test]
+    name = digest([card["export_id"], settings, content])
     if done := held(config.out, name):
         return {**done, "reused": True}
     prepare = preparer_of(config.student, card).prepare
     learned, stopped, tested = (
         prepare_rows(task, rows, prepare) for rows in (train, dev, task.test)
     )
-    soft = _soft(config, task, card)
+    soft = _soft(config, task, (*dev, *task.test), prepare)
     began = time.monotonic()
     network, fitted = _trained(config, task, (learned, stopped, soft))
     result: dict[str, object] = {
@@ -190,20 +199,33 @@ def _rounded(found: dict[str, float]) -> dict[str, float]:
 def _settings(config: TuneConfig) -> dict[str, object]:
     """What the config says besides places; of the table of logits what it was made from."""
     given = dataclasses.asdict(config)
-    for name in ("student", "task", "out", "among", "store"):
+    for name in ("student", "task", "out", "among", "store", "logits", "scores"):
         del given[name]
-    if config.logits is None:
-        for name in ("logits", "rows", "kd", "temperature", "alpha"):
-            del given[name]
-        return given
-    return {**given, "logits": digest(dict(open_store(config.logits).fingerprint))}
+    if config.logits is not None:
+        return {**given, "logits": digest(dict(open_store(config.logits).fingerprint))}
+    if config.scores is not None:
+        return {**given, "scores": file_digest(config.scores)}
+    for name in ("rows", "kd", "temperature", "alpha"):
+        del given[name]
+    return given
 
 
-def _soft(config: TuneConfig, task: Task, card: dict[str, object]) -> Examples | None:
-    """The unlabelled rows with the teacher's logits, if they are asked for."""
+def _soft(
+    config: TuneConfig, task: Task, kept_back: Sequence[Row], prepare: Prepare
+) -> Examples | None:
+    """The unlabelled rows with the teacher's logits or scores, if they are asked for."""
+    single = task.kind is Kind.CLASSES
+    if config.scores is not None:
+        if single:
+            raise ValueError(f"{task.name} is of {task.kind}: scores are of pairs; give --logits")
+        return read_scores(config.scores, prepare, kept_back, config.rows, config.seed)
     if config.logits is None or config.store is None:
         return None
-    if task.kind is not Kind.CLASSES:
-        raise ValueError(f"{task.name} is of {task.kind}: logits are of single sentences, no pairs")
-    check_tokens(config.student, card, open_store(config.store))
-    return read_soft(config.logits, config.store, task.classes, config.rows, config.seed)
+    if not single:
+        raise ValueError(
+            f"{task.name} is of {task.kind}: logits are of single sentences, no pairs; "
+            "give --scores"
+        )
+    table, store = open_soft(config.logits, config.store, task.classes)
+    check_tokens(config.student, store)
+    return read_soft(table, store, kept_back, config.rows, config.seed)

@@ -12,6 +12,7 @@ VERBS = {
     "forget": "remove sentences, and never take them in again",
     "compact": "join small parts without embedding anything",
     "move": "move to another IDF table, embedding again only what it changes",
+    "beside": "put a second teacher's vectors beside the first's, in a new store",
     "diff": "compare two versions: rows, IDF, vectors",
     "sql": "print a DuckDB view of exactly the committed parts",
     "vacuum": "delete files that no version needs, and old versions that no student names",

@@ -6,7 +6,8 @@
 All arms learn from the same rows, those that the teacher store has, and are scored on the same test
 rows. The teacher's and the student's probe are the same logistic head on frozen vectors. What is
 task-distilled learns the logits of the teacher's probe for all training rows, whose labels beyond
-the budget nobody looks at. Rows that are in the output already are not measured again.
+the budget nobody looks at. Rows that are in the output already are not measured again; an output
+of another student, store or number of rows is refused.
 Array letters: N rows, H vector width, F features, C classes.
 """
 
@@ -36,6 +37,7 @@ from distill_jobs.tuning.network import Tuned, load_student
 from distill_jobs.tuning.task import Task, among, draw, held_rows, read_task
 from distill_jobs.tuning.task_logits import vectors_of
 from distill_jobs.tuning.teacher_head import LogisticHead, fit_head, pair_features
+from schemas.fingerprint import check_same, digest
 from schemas.store import open_store
 from tests.bench.budget_curves import draw_curves, markdown
 
@@ -77,6 +79,8 @@ class Bench:
         """Read a set, and look its sentences up in the teacher store."""
         store = open_store(config.teacher_store)
         task = among(read_task(config.tasks / name), store)
+        if not task.classes:
+            raise ValueError(f"{name} is of {task.kind}: a probe needs classes or pairs")
         rng = np.random.default_rng(0)
         pool = [task.train[i] for i in rng.permutation(len(task.train))]
         held = held_rows(task.test, store)
@@ -165,9 +169,29 @@ def budgets_of(config: BudgetsConfig, task: Task) -> list[tuple[int, int]]:
     return [*fewer, (whole, 0)]
 
 
+def check_settings(config: BudgetsConfig) -> None:
+    """Refuse an output whose rows were measured under other conditions; write down these.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    store = open_store(config.teacher_store)
+    wanted = {
+        "student": str(read_card(config.student)["export_id"]),
+        "teacher_store": digest([dict(store.fingerprint), [one.run_id for one in store.commits]]),
+        **{name: str(getattr(config, name)) for name in ("most", "test_rows", "soft_rows")},
+    }
+    path = config.out / "settings.json"
+    if (config.out / "rows.jsonl").exists():
+        found = json.loads(path.read_text()) if path.exists() else {}
+        check_same(found, wanted, of=f"what {config.out} holds")
+    path.write_text(json.dumps(wanted, indent=2))
+
+
 def main(config: BudgetsConfig) -> None:
     torch.set_num_threads(1)
     config.out.mkdir(parents=True, exist_ok=True)
+    check_settings(config)
     path = config.out / "rows.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     done = {(row["set"], row["arm"], row["labels"], row["seed"]) for row in rows}
