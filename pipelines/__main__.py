@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 JOBS = {
     "sample": "write the bundled sample: a corpus and labelled sets",
     "idf": "count words over a corpus and write the IDF table",
+    "augment": "write variants of sentences: words masked or replaced, n-grams",
     "teacher": "write the teacher's sentence vectors into a store, new sentences only",
     "store": "look at a store, check, repair, rewrite or vacuum it",
     "explain": "show the words, tokens and weights of a sentence",

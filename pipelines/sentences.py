@@ -116,13 +116,13 @@ def sentences_table(rows: list[Sentence]) -> pa.Table:
     return pa.table([list(column) for column in zip(*rows, strict=True)], schema=SENTENCES)
 
 
-def distinct(blocks: Iterable[bytes]) -> pa.Table:
+def distinct(blocks: Iterable[bytes], then: tuple[str, ...] = ("source", "offset")) -> pa.Table:
     """The distinct sentences of a partition, sorted by id.
 
-    Of equal sentences the one of the first source (by name) and offset stays, so that the outcome
-    does not depend on the order in which workers deliver.
+    Of equal sentences the first by the columns `then` stays, so that the outcome does not depend on
+    the order in which workers deliver.
     """
-    order = [(name, "ascending") for name in ("sentence_id", "source", "offset")]
+    order = [(name, "ascending") for name in ("sentence_id", *then)]
     rows = unpack(blocks).sort_by(order)
     ids = rows["sentence_id"].combine_chunks()
     if len(ids) < 2:

@@ -14,6 +14,7 @@ ALL = {
     "idf": tables.IDF,
     "quarantine": tables.QUARANTINE,
     "evaluation": tables.EVALUATION,
+    "variants": tables.VARIANTS,
     "teacher": TEACHER.append(tables.INGEST_DATE),
 }
 
