@@ -83,6 +83,7 @@ class IdfConfig:
 VERBS = {
     "merge": "add the counts of new sentences to a table, as a candidate",
     "diff": "compare two tables, and what they make of a store's sentences",
+    "reweigh": "give words weights of your own: stop words, words of a task",
 }
 
 

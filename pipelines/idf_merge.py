@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tyro
 
+from pipelines.idf_reweigh import REWEIGHED
 from pipelines.lineage import recorded
 from schemas import parts, store, tables
 from schemas.code_version import code_version
@@ -42,6 +43,12 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
         FileExistsError: if the folder holds another table.
     """
     opened = [store.open_store(one) for one in (config.base, *config.night)]
+    for one in opened:
+        if REWEIGHED in one.fingerprint:
+            raise ValueError(
+                f"{one.location} has weights of your own, not counts: merge the table it was made "
+                "from, then `idf reweigh` the result"
+            )
     runs = [run for one in opened for run in counted_runs(one)]
     twice = sorted({run for run in runs if runs.count(run) > 1})
     if twice:
