@@ -43,12 +43,6 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
         FileExistsError: if the folder holds another table.
     """
     opened = [store.open_store(one) for one in (config.base, *config.night)]
-    for one in opened:
-        if REWEIGHED in one.fingerprint:
-            raise ValueError(
-                f"{one.location} has weights of your own, not counts: merge the table it was made "
-                "from, then `idf reweigh` the result"
-            )
     runs = [run for one in opened for run in counted_runs(one)]
     twice = sorted({run for run in runs if runs.count(run) > 1})
     if twice:
@@ -89,7 +83,16 @@ def idf_merge(config: IdfMergeConfig) -> dict[str, object]:
 
 
 def counted_runs(opened: store.Store) -> list[str]:
-    """The runs whose counts a table holds, by their ids."""
+    """The runs whose counts a table holds, by their ids.
+
+    Raises:
+        ValueError: if it holds no counts.
+    """
+    if REWEIGHED in opened.fingerprint:
+        raise ValueError(
+            f"{opened.location} has weights of your own, not counts: merge the table it was made "
+            "from, then `idf reweigh` the result"
+        )
     (commit,) = opened.commits
     of = commit.summary.get("of", [commit.run_id])
     assert isinstance(of, list)
