@@ -88,10 +88,11 @@ def preset(
     384
     """
     states = teacher or width
+    half = 0 if states == width else states // 2
     sizes: Mapping[str, dict[str, int]] = {
         # LTD-BERT's, projected; with its embedding of 128 the int8 file would go over 4.5 MB.
-        "bilstm": {"embedding": 96, "hidden": max(1, states // 2), "projected": True},
-        "bilstm-22m": {"embedding": 180, "hidden": states // 2},  # for 21,128 tokens
+        "bilstm": {"embedding": 96, "hidden": half, "projected": True},
+        "bilstm-22m": {"embedding": 180, "hidden": half},  # for 21,128 tokens
         "bilstm-small": {"embedding": 128, "hidden": max(1, states // 4)},
         "bilstm-tiny": {"embedding": 64, "hidden": max(1, states // 8)},
         "static": {"embedding": 0 if states == width else states},
