@@ -20,11 +20,17 @@ JOBS = {
     "tune": "train a finished student on a labelled set, with a head",
     "task-logits": "what a task's teacher says of unlabelled sentences, from its stored vectors",
     "sweep": "train students of many settings from one store, and compare them",
+    "nightly": "retrain on a day's partition, promote only what is no worse",
+    "status": "who serves, and what the last nights decided",
+    "rollback": "let an earlier student serve again",
 }
 MODULES = {
     "sentence-transformers": "st_export",
     "tune": "tuning.tune",
     "task-logits": "tuning.task_logits",
+    "nightly": "nightly.job",
+    "status": "nightly.status",
+    "rollback": "nightly.rollback",
 }
 
 

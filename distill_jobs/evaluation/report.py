@@ -44,6 +44,7 @@ def render(result: Result, command: str, run_id: str) -> str:
     )
     best = result.best_student()
     return environment.get_template("report.html.j2").render(
+        style=style(),
         result=result,
         command=command,
         run_id=run_id,
@@ -70,6 +71,11 @@ def render(result: Result, command: str, run_id: str) -> str:
         asymmetric=report_tables.asymmetric(result),
         baseline=story.equal_baseline(result, best) if best else None,
     )
+
+
+def style() -> str:
+    """The look of all pages."""
+    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def _headline(result: Result, student: str) -> list[tuple[str, str, str]]:
