@@ -52,6 +52,7 @@ class Run:
         warm_start: checkpoint folder of another run to begin from, or None.
         kept: token ids with vectors of their own; empty: all.
         rows: about how many rows to train on, 0 for all.
+        since: of these, all of this ingest date and later, unless it is empty.
         target: what of the teacher's vectors to learn, see `distill_jobs.targets`; a map of them
             is in the folder.
     """
@@ -75,6 +76,7 @@ class Run:
     warm_start: str | None
     kept: tuple[int, ...] = ()
     rows: int = 0
+    since: str = ""
     target: str = "teacher"
 
     def plan(self, epoch: int) -> Plan:
@@ -86,7 +88,9 @@ class Run:
         """The row groups to train on, and those held out."""
         groups = row_groups(open_store(self.store, self.store_version))
         training, held = hold_out(groups, self.validation_rows, self.seed)
-        return draw(training, self.rows, self.seed) if self.rows else training, held
+        if not self.rows:
+            return training, held
+        return draw(training, self.rows, self.seed, self.since), held
 
     def decoder(self) -> Decoder:
         """What reads the target vectors."""

@@ -81,6 +81,7 @@ def preflight(config: "TrainConfig") -> tuple[Run, Facts, Target | None]:
         warm_start=_warm_start(config.warm_start, shape),
         kept=tuple(kept),
         rows=config.rows or 0,
+        since=config.since or "",
         target=config.target,
     )
     chosen, held = run.groups()

@@ -99,14 +99,27 @@ def hold_out(groups: Sequence[Group], rows: int, seed: int) -> tuple[list[Group]
     return training, [groups[index] for index in sorted(held)]
 
 
-def draw(groups: Sequence[Group], rows: int, seed: int) -> list[Group]:
-    """As many row groups, drawn at random, as have about `rows` rows; all if there are fewer."""
-    drawn: list[int] = []
-    for index in np.random.default_rng([seed, 11]).permutation(len(groups)).tolist():
+def draw(groups: Sequence[Group], rows: int, seed: int, since: str = "") -> list[Group]:
+    """As many row groups, drawn at random, as have about `rows` rows; all if there are fewer.
+
+    Args:
+        groups: to draw from.
+        rows: wanted in all.
+        seed: of the draw.
+        since: groups of this ingest date and later are all taken, however many; of none if empty.
+    """
+    drawn = [index for index, group in enumerate(groups) if since and _ingest_date(group) >= since]
+    others = np.random.default_rng([seed, 11]).permutation(len(groups)).tolist()
+    for index in (one for one in others if one not in set(drawn)):
         if sum(groups[one].rows for one in drawn) >= rows:
             break
         drawn.append(index)
     return [groups[index] for index in sorted(drawn)]
+
+
+def _ingest_date(group: Group) -> str:
+    """The date in a part's path, empty if there is none."""
+    return group.path.rpartition("ingest_date=")[2].partition("/")[0]
 
 
 class Plan:

@@ -196,7 +196,7 @@ def _differs(trainings: Collection[TrainConfig], one: TrainConfig) -> str:
         values = collections.Counter(str(getattr(other, field.name)) for other in trainings)
         value = str(getattr(one, field.name))
         if field.name != "out" and value != values.most_common(1)[0][0]:
-            told.append(f"{field.name} {value}")
+            told.append(f"{field.name} {'by default' if value == 'None' else value}")
     return ", ".join(told)
 
 

@@ -67,6 +67,8 @@ class TrainConfig:
     cosine=1,relational=0..20,relational@64=5 (a weight that grows; the first 64 numbers)."""
     rows: int | None = None
     """About how many of the store's rows to train on, drawn by the seed; by default all."""
+    since: str | None = None
+    """With --rows: rows of this ingest date and later are all among them."""
     epochs: int = 3
     """Passes over the rows."""
     batch_size: int = 256
@@ -105,6 +107,8 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size must be a multiple of streams ({self.streams}), got {self.batch_size}"
             )
+        if self.since is not None and self.rows is None:
+            raise ValueError(f"since says which of --rows are taken in any case: {self.since!r}")
         if self.workers and self.streams % self.workers:
             raise ValueError(f"workers must divide streams ({self.streams}), got {self.workers}")
 

@@ -8,6 +8,7 @@ from distill_jobs.encoder import SentenceEncoder
 from distill_jobs.evaluation.models import student
 from distill_jobs.export import ExportConfig, export
 from distill_jobs.preflight import preflight
+from distill_jobs.reader import Group, draw
 from distill_jobs.targets import Target, fit, of_export, read_target
 from distill_jobs.train import TrainConfig, distil
 from schemas.store import open_store
@@ -138,3 +139,19 @@ def test_rows_bound_what_is_trained_on_and_leave_what_is_held_out(small_store, t
     assert few[0].groups()[1] == all_rows[0].groups()[1]
     assert 100 <= few[1]["training_rows"] < all_rows[1]["training_rows"]
     assert set(few[0].groups()[0]) < set(all_rows[0].groups()[0])
+
+
+def test_rows_of_a_date_and_later_are_taken_in_any_case():
+    days = ("2026-01-01", "2026-01-02", "2026-01-03")
+    groups = [Group(f"s/ingest_date={day}/p.parquet", n, 10) for day in days for n in range(20)]
+    drawn = draw(groups, rows=250, seed=0, since=days[1])
+    assert len(drawn) == 40  # those of both days, though they are more than were asked for
+    drawn = draw(groups, rows=300, seed=0, since=days[2])
+    assert [one for one in groups if days[2] in one.path] == drawn[-20:]
+    assert len(drawn) == 30
+    assert len(draw(groups, rows=300, seed=0)) == 30
+
+
+def test_since_without_rows_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"since says which of --rows .* '2026-01-01'"):
+        settings("store", tmp_path, since="2026-01-01")

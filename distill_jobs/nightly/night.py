@@ -89,7 +89,7 @@ class Night:
             return self._promoted(done)
         compared = known[-1].student if known else None
         version = max(one["version"] for one in fed.values())
-        plan = challenge(self.settings, self.date, version, history.promotion(known, compared))
+        plan = challenge(self.settings, dates, version, history.promotion(known, compared))
         night = self.home.night(self.date)
         about = {"student": plan.student, "begins_from": plan.begins_from, "why": plan.why_not}
         run_stage(night, "train", plan.student, lambda: about | _train(plan))

@@ -6,7 +6,7 @@ new: on a night of new rows alone a student forgets the rest (docs/nightly.md ha
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,14 @@ class Challenge:
 
 
 def challenge(
-    settings: NightlySettings, date: str, version: int, champion: Event | None
+    settings: NightlySettings, dates: Sequence[str], version: int, champion: Event | None
 ) -> Challenge:
     """Lay a training out.
 
     Args:
         settings: of the nights.
-        date: of the night; part of the challenger's id.
+        dates: of the night and those that it makes up for, in order; the last one is part of the
+            challenger's id, and with `rows` all of their rows are trained on.
         version: of the store.
         champion: the promotion of the student that serves, None if there is none or it is unknown.
     """
@@ -55,10 +56,12 @@ def challenge(
     why_not = _why_cold(settings, home, champion)
     begins_from = champion.student if champion and not why_not else None
     flags = dict(settings.train) if begins_from else {**settings.train, **settings.first}
+    if "rows" in flags:
+        flags = {"since": dates[0], **flags}
     start = home.training(begins_from) if begins_from else None
     # Of the start the id, not the place: a home that was moved goes on.
     said = {name: str(value) for name, value in flags.items()}
-    student = f"{date}-{digest([said, settings.pooling, version, begins_from])[:8]}"
+    student = f"{dates[-1]}-{digest([said, settings.pooling, version, begins_from])[:8]}"
     config = TrainConfig(
         store=settings.store,
         out=home.training(student),
