@@ -27,7 +27,7 @@ test: setup  ## run the tests that need no cluster
 
 test-faults: setup  ## crash, starve and corrupt everything; write the table in docs/reliability.md
 	@mkdir -p work
-	$(BIN)/python -m pytest -q -m faults tests/faults -o junit_family=xunit1 --junitxml=work/faults.xml
+	$(BIN)/python -m pytest -q -m faults tests -o junit_family=xunit1 --junitxml=work/faults.xml
 	$(BIN)/python -m tests.faults.table work/faults.xml docs/reliability.md
 
 test-cluster: setup  ## run the tests that start a Ray cluster and kill its workers

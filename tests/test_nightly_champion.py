@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -224,6 +225,7 @@ def alternate(home, exports, changes):
                 seen.append(whole.get(vector_and_card(home.champion), "a mix"))
             except Exception as error:
                 seen.append(repr(error))
+            time.sleep(0.002)  # or the readers keep the interpreter to themselves
 
     readers = [threading.Thread(target=loop) for _ in range(2)]
     for reader in readers:
