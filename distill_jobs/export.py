@@ -23,7 +23,7 @@ from distill_jobs import checkpoint, targets
 from distill_jobs.export_folder import aside, held, pin_store
 from distill_jobs.model_card import model_card
 from distill_jobs.onnx_export import write_onnx
-from distill_jobs.reader import Batch, hold_out, row_groups
+from distill_jobs.reader import Batch, draw, hold_out, row_groups
 from distill_jobs.student import Student, parameters
 from distill_jobs.student_config import StudentConfig
 from distill_jobs.tokens import TokenPreparer
@@ -116,6 +116,7 @@ def _write(folder: Path, run: Mapping[str, Any], path: Path, name: str) -> dict[
         "file_bytes": weights.stat().st_size,
         "backends": backends,
         "unknown_rate": unknown_rate(student, held_out),
+        "train_rows": _train_rows(run, store),
         "train_seconds": state.seconds,
         "train_steps": state.step,
         "validation": state.scores,
@@ -143,6 +144,14 @@ def _held_out(run: Mapping[str, Any], store: Store) -> list[Batch]:
     """Sentences that the training did not see."""
     _, groups = hold_out(row_groups(store), run["validation_rows"], run["seed"])
     return held_out_batches(groups, open_decoder(store, run["pooling"]))
+
+
+def _train_rows(run: Mapping[str, Any], store: Store) -> int:
+    """How many sentences the training read in an epoch."""
+    groups, _ = hold_out(row_groups(store), run["validation_rows"], run["seed"])
+    if rows := run.get("rows", 0):
+        groups = draw(groups, rows, run["seed"], run.get("since", ""))
+    return sum(group.rows for group in groups)
 
 
 def unknown_rate(student: Student, batches: Sequence[Batch]) -> float:

@@ -20,7 +20,7 @@ base_model: {card["teacher_name"]}
 # {card["student"]} student of {card["teacher_name"]}
 
 Chinese sentence vectors of {card["hidden"]} numbers, distilled as in LTD-BERT (Tencent QQ): the
-student learned the {card["pooling"]}-pooled vectors of its teacher on {card["store_rows"]:,}
+student learned the {card["pooling"]}-pooled vectors of its teacher on {_sentences(card):,}
 sentences, objective `{card["objective"]}`. It stands in for the teacher in matching,
 classification, clustering and retrieval, and its vectors lie in {_space(card)}.
 
@@ -45,6 +45,11 @@ vectors = encoder.encode(["今天天气怎么样", "明天会下雨吗"])
 {_needs(card)} {_knows(card)}Sentences longer than the teacher's limit are cut. The
 vectors carry whatever bias the corpus and the teacher have.
 {_compressed(card)}"""
+
+
+def _sentences(card: Mapping[str, Any]) -> int:
+    """How many were learned; an older export knows only how many its store had."""
+    return int(card.get("train_rows", card["store_rows"]))
 
 
 def _space(card: Mapping[str, Any]) -> str:

@@ -155,3 +155,11 @@ def test_rows_of_a_date_and_later_are_taken_in_any_case():
 def test_since_without_rows_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"since says which of --rows .* '2026-01-01'"):
         settings("store", tmp_path, since="2026-01-01")
+
+
+def test_the_card_says_how_many_sentences_were_learned(small_store, tmp_path):
+    summary = distil(settings(small_store, tmp_path / "training", rows=100, epochs=1))
+    card = export(ExportConfig(training=tmp_path / "training", out=tmp_path / "student"))
+    assert card["train_rows"] == summary["training_rows"] < card["store_rows"]
+    said = (tmp_path / "student" / "README.md").read_text(encoding="utf-8")
+    assert f"on {card['train_rows']:,}" in said

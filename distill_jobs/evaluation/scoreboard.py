@@ -29,7 +29,7 @@ def facts_lines(result: Result, student: str) -> list[str]:
     teacher = result.facts.get(result.reference, Facts())
     store = [
         _fact(card, "idf_words", "IDF of {:,} words"),
-        _fact(card, "store_rows", "{:,} sentences"),
+        _fact(card, "train_rows" if "train_rows" in card else "store_rows", "{:,} sentences"),
         _fact(card, "teacher_seconds", "teacher {:,.0f} s"),
         _fact(card, "train_seconds", "student {:,.0f} s"),
     ]
