@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill_jobs.preflight import standard
+from distill_jobs.preflight import sample
 from distill_jobs.reader import row_groups
 from pipelines import teacher
 from pipelines.embedding import Teacher
@@ -65,7 +65,7 @@ def test_vectors_that_are_all_the_same_are_found_before_a_training(job_flags, ma
     assert Job(tmp_path, "teacher", flags, first=first).end().status == 0
     opened = open_store(tmp_path / "out")
     with pytest.raises(ValueError, match="all 12 idf vectors sampled are the same"):
-        standard(row_groups(opened), open_decoder(opened, "idf"))
+        sample(row_groups(opened), open_decoder(opened, "idf"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n \t\n"], ids=["empty", "blank lines"])

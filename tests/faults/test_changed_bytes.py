@@ -29,7 +29,13 @@ EXPORT = (
 @pytest.fixture(scope="module")
 def trainings(small_store, tmp_path_factory) -> list[Path]:
     """Two finished trainings that differ in their seed."""
-    settings = {"epochs": 2, "batch_size": 32, "validation_rows": 40, "precision": "float32"}
+    settings = {
+        "student_pooling": "idf",
+        "epochs": 2,
+        "batch_size": 32,
+        "validation_rows": 40,
+        "precision": "float32",
+    }
     found = []
     for seed in (0, 1):
         out = tmp_path_factory.mktemp("training") / "training"

@@ -52,6 +52,7 @@ def failed_rules(found):
     ids=["untrained", "wrecked by its learning rate"],
 )
 def test_a_bad_challenger_is_kept_out(world, matrix, train, first, why):
+    matrix.rows(32)
     before = kit.champion(world)
     settings = read_settings(world / "nightly.toml")
     gate = dataclasses.replace(settings.gate, margin=0.01)
@@ -64,6 +65,7 @@ def test_a_bad_challenger_is_kept_out(world, matrix, train, first, why):
 
 
 def test_a_training_that_diverged_fails_the_night(world, matrix, monkeypatch):
+    matrix.rows(32)
     before = kit.champion(world)
     real = night.export
 
@@ -87,7 +89,8 @@ def test_a_training_that_diverged_fails_the_night(world, matrix, monkeypatch):
     matrix.count(bad_nights=1)
 
 
-def test_a_champion_that_changes_meanwhile_is_left_alone(world, monkeypatch):
+def test_a_champion_that_changes_meanwhile_is_left_alone(world, monkeypatch, matrix):
+    matrix.rows(34)
     home = kit.home_of(world)
     other = "2026-03-19-00000000"
     shutil.copytree(home.student(kit.champion(world)), home.student(other))
@@ -104,7 +107,8 @@ def test_a_champion_that_changes_meanwhile_is_left_alone(world, monkeypatch):
     assert (found["decision"], kit.champion(world)) == ("kept", other)
 
 
-def test_a_student_that_was_rolled_back_from_does_not_come_back_by_itself(world):
+def test_a_student_that_was_rolled_back_from_does_not_come_back_by_itself(world, matrix):
+    matrix.rows(34)
     before = kit.champion(world)
     promoted = kit.night(world, SECOND)["student"]
     rollback(RollbackConfig(settings=world / "nightly.toml", reason="complaints"))
@@ -128,6 +132,7 @@ def test_a_student_that_was_rolled_back_from_does_not_come_back_by_itself(world)
 def test_a_bad_partition_is_rejected_and_asked_for_once_more_when_it_is_replaced(
     world, matrix, content, complaint
 ):
+    matrix.rows(33)
     before, version = kit.champion(world), open_store(world / "store").version
     (world / "texts" / f"{THIRD}.txt").write_bytes(content)
     for _ in range(2):
@@ -143,6 +148,7 @@ def test_a_bad_partition_is_rejected_and_asked_for_once_more_when_it_is_replaced
 
 
 def test_a_swapped_teacher_fails_the_night_and_the_champion_stays(world, matrix):
+    matrix.rows(33)
     before = kit.champion(world)
     weights = world / "teacher" / "model.safetensors"
     tensors = safetensors.torch.load_file(weights)
@@ -162,6 +168,7 @@ def test_a_swapped_teacher_fails_the_night_and_the_champion_stays(world, matrix)
 
 
 def test_a_damaged_part_fails_the_night_not_the_partition_and_mended_it_goes_on(world, matrix):
+    matrix.rows(33)
     before = kit.champion(world)
     opened = open_store(world / "store")
     path = world / "store" / opened.parts[0].path
@@ -177,7 +184,8 @@ def test_a_damaged_part_fails_the_night_not_the_partition_and_mended_it_goes_on(
     matrix.count(bad_nights=2)
 
 
-def test_missed_nights_are_embedded_in_order_and_decided_once(world):
+def test_missed_nights_are_embedded_in_order_and_decided_once(world, matrix):
+    matrix.rows(35)
     versions = open_store(world / "store").version
     kit.put_partition(world, THIRD, 160, 200)
     kit.put_partition(world, FOURTH, 200, 240)
@@ -195,7 +203,8 @@ def test_missed_nights_are_embedded_in_order_and_decided_once(world):
     assert kit.night(world, SECOND)["by"] == FOURTH
 
 
-def test_a_partition_that_comes_late_counts_for_the_next_night(world):
+def test_a_partition_that_comes_late_counts_for_the_next_night(world, matrix):
+    matrix.rows(35)
     shutil.rmtree(kit.home_of(world).night(SECOND))
     (world / "texts" / f"{SECOND}.txt").unlink()
     kit.put_partition(world, THIRD, 160, 200)
@@ -208,7 +217,8 @@ def test_a_partition_that_comes_late_counts_for_the_next_night(world):
     assert kit.night(world, FOURTH)["dates"] == [SECOND, FOURTH]
 
 
-def test_a_night_of_known_sentences_trains_nothing(world):
+def test_a_night_of_known_sentences_trains_nothing(world, matrix):
+    matrix.rows(35)
     kit.night(world, SECOND)
     serves = kit.champion(world)
     kit.put_partition(world, THIRD, 0, 100)
@@ -218,7 +228,8 @@ def test_a_night_of_known_sentences_trains_nothing(world):
     assert not (kit.home_of(world).night(THIRD) / "train.json").exists()
 
 
-def test_a_damaged_record_is_made_again(world):
+def test_a_damaged_record_is_made_again(world, matrix):
+    matrix.rows(31)
     for name in ("idf", "embed"):
         kit.spoil(kit.home_of(world).night(SECOND) / f"{name}.json")
     found = kit.night(world, SECOND)

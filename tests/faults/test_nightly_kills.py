@@ -102,6 +102,7 @@ def kill_before(number, start, folder, expected):
 def test_a_night_killed_before_any_stage_ends_goes_on_to_the_same_champion(
     undisturbed, begun, matrix, tmp_path
 ):
+    matrix.rows(31)
     steps, expected = undisturbed
     assert expected["left"] == []
     gate = next(n for n, step in enumerate(steps, 1) if "intention" in step)
@@ -113,6 +114,7 @@ def test_a_night_killed_before_any_stage_ends_goes_on_to_the_same_champion(
 def test_a_night_killed_at_any_step_from_the_gate_on_promotes_once(
     undisturbed, begun, matrix, tmp_path
 ):
+    matrix.rows(31)
     steps, expected = undisturbed
     gate = next(n for n, step in enumerate(steps, 1) if "intention" in step)
     judged = shutil.copytree(begun, tmp_path / "judged", symlinks=True)
@@ -128,6 +130,7 @@ def test_three_starts_at_once_do_the_night_once_and_a_killed_one_s_child_is_wait
     begun, matrix, tmp_path
 ):
     """With real processes: the first is killed while its pipeline runs, which holds the lock."""
+    matrix.rows(31)
     world = shutil.copytree(begun, tmp_path / "world", symlinks=True)
     first = kit.command(world, "nightly", "--date", THIRD)
     log = kit.home_of(world).night(THIRD) / "teacher.log"
