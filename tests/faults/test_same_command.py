@@ -31,7 +31,7 @@ def found_done(folder: Path, job: str, flags: list[object]) -> bool:
 def paused(folder: Path, job: str, flags: list[object], step: int) -> Job:
     """A job that has come to a step, and waits there for the file `go`."""
     child = Job(folder, job, flags, Stop(step, until=folder / "go"))
-    wait_for(lambda: len(child.steps()) == step or not child.process.is_alive())
+    wait_for(lambda: len(child.steps()) == step or not child.runs())
     return child
 
 
