@@ -16,6 +16,7 @@ JOBS = {
     "augment": "write variants of sentences: words masked or replaced, n-grams",
     "teacher": "write the teacher's sentence vectors into a store, new sentences only",
     "store": "look at a store, check, repair, rewrite or vacuum it",
+    "workers": "ask a runner's workers which code they run and what they see",
     "explain": "show the words, tokens and weights of a sentence",
 }
 

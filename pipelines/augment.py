@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
+from pipelines import signs
 from pipelines.augment_steps import (
     WORDS_A_TAG,
     DrawVariants,
@@ -29,6 +30,7 @@ from pipelines.monitoring import write_gauges
 from pipelines.reading import Inputs, plan_ranges
 from pipelines.running import beam_options, run_once
 from pipelines.sentences import Counts, Quarantine, ReadSentences, total
+from pipelines.workers import check_workers
 from schemas import parts, store, tables
 from schemas.command import redact, run_job
 from schemas.commits import Commit
@@ -71,6 +73,9 @@ class AugmentConfig:
     """Words for the segmenter, in jieba's format."""
     max_bad_fraction: float = 0.01
     """Fail when a larger share of the records is not text."""
+    stall_minutes: float = 30
+    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
+    0 waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -120,12 +125,16 @@ def augment(config: AugmentConfig) -> dict[str, object]:
             f"{config.out} holds variants of other files or settings; give another --out"
         )
     parts.check_writable(config.out)
+    check_workers(options, [inputs.files[0].path], config.out)
     target = _Target(config.out, fingerprint, run_id, inputs.files)
     with recorded("augment", config.out, run_id, inputs.files) as recording:
-        metrics = run_once(build(config, inputs, target, options), config.out, run_id)
+        metrics = run_once(
+            build(config, inputs, target, options), config.out, run_id, config.stall_minutes
+        )
         done = recording.committed = store.committed(config.out, run_id)
     assert done is not None
     write_gauges("augment", config.out, done, metrics)
+    parts.remove_folder(target.staging)
     parts.tidy(config.out)
     parts.tidy(f"{config.out}.quarantine")
     return _told(config, done, reused=False)
@@ -146,6 +155,11 @@ class _Target:
     run_id: str
     inputs: tuple[InputFile, ...]
 
+    @property
+    def staging(self) -> str:
+        """Where workers show that they work."""
+        return signs.staging_of(self.location, self.run_id)
+
 
 def build(
     config: AugmentConfig, inputs: Inputs, target: _Target, options: PipelineOptions
@@ -158,7 +172,7 @@ def build(
         | "Ranges" >> beam.Create(inputs.ranges)
         | "Spread" >> beam.Reshuffle()
         | "ReadSentences"
-        >> beam.ParDo(ReadSentences(partitions, target.run_id)).with_outputs(
+        >> beam.ParDo(ReadSentences(partitions, target.run_id, target.staging)).with_outputs(
             "counts", "rejected", main="sentences"
         )
     )

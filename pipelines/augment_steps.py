@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import AsSingleton, PCollection, TaggedOutput
 from apache_beam.transforms.combiners import ToList
 
+from pipelines import signs
 from pipelines.blocks import id_partition, pack, unpack
 from pipelines.counting import count_blocks, merge_counts
 from pipelines.sentences import Counts, distinct
@@ -82,6 +83,7 @@ class DrawVariants(beam.DoFn):
 
     def process(self, block: bytes, frequent: bytes) -> Iterator[object]:
         """Yield main: (partition, block of variants); tagged: counts."""
+        signs.show()
         table, counts = draw_block(block, _frequencies(frequent), self._rules)
         ids = table["sentence_id"].to_pylist()
         places = pa.array([id_partition(bytes.fromhex(id), self._partitions) for id in ids])
@@ -112,7 +114,10 @@ def tag_sentences(rows: pa.Table, user_dictionary: Path | None = None) -> pa.Tab
     tag = tagger(user_dictionary).tag
     ids = [one.hex() for one in rows["sentence_id"].to_pylist()]
     texts = rows["text"].to_pylist()
-    pairs = [tag(text) for text in texts]
+    pairs = []
+    for text in texts:
+        pairs.append(tag(text))
+        signs.show()
     words, tags = [words for words, _ in pairs], [tags for _, tags in pairs]
     return pa.table([ids, texts, rows["source"], words, tags], schema=TAGGED)
 

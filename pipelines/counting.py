@@ -2,17 +2,19 @@
 
 import collections
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines import signs
 from pipelines.blocks import pack, unpack, word_partitions
 from schemas.idf import IdfTable
 from schemas.words import segmenter
 
 COUNTS = pa.schema({"word": pa.string(), "df": pa.int64()})
 _WORD_PARTITIONS = 16
+_BLOCK = 8192  # sentences counted between two signs
 
 
 def document_frequencies(
@@ -24,8 +26,13 @@ def document_frequencies(
     2
     """
     words = segmenter(user_dictionary).words
-    # One update over a chain of sets costs 5 % less than an update a line.
-    return collections.Counter(chain.from_iterable(map(set, map(words, texts))))
+    df: collections.Counter[str] = collections.Counter()
+    texts = iter(texts)
+    while block := list(islice(texts, _BLOCK)):
+        # One update over a chain of sets costs 5 % less than an update a line.
+        df.update(chain.from_iterable(map(set, map(words, block))))
+        signs.show()
+    return df
 
 
 def count_blocks(df: collections.Counter[str]) -> Iterator[tuple[int, bytes]]:

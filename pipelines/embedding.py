@@ -17,6 +17,7 @@ import transformers
 from huggingface_hub import snapshot_download
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from pipelines import signs
 from pipelines.memory import in_halves_if_needed
 from schemas.fingerprint import files_digest
 from schemas.prepare import read_tokenizer
@@ -255,6 +256,7 @@ def embed(
     found: dict[str, Floats] = {}
     padded = 0
     for batch in batches_by_length(lengths, token_budget):
+        signs.show()
         padded += len(batch) * int(lengths[batch].max())
         vectors = in_halves_if_needed(
             teacher.vectors, [token_ids[i] for i in batch], [weights[i] for i in batch], poolings

@@ -4,41 +4,35 @@ Each worker counts whole ranges and sends one block of counts per partition of t
 neither lines nor words cross Beam: 0.97 of a plain loop's time, against 3.4 for the textbook way.
 """
 
-import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import apache_beam as beam
-import pyarrow as pa
 import tyro
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.combiners import ToList
 
-from pipelines import monitoring
-from pipelines.blocks import pack, unpack
-from pipelines.counting import count_blocks, document_frequencies, merge_counts, top_words
-from pipelines.inputs import InputFile, check_unchanged, provenance
-from pipelines.known import Known, new_sentences
+from pipelines.blocks import pack
+from pipelines.counting import merge_counts
+from pipelines.idf_steps import CountDistinct, CountLines, IdfTarget, write_table
+from pipelines.known import Known
 from pipelines.lineage import recorded
 from pipelines.monitoring import write_gauges
-from pipelines.reading import Inputs, Range, plan_ranges, read_records
+from pipelines.reading import Inputs, plan_ranges
 from pipelines.running import beam_options, run_once
 from pipelines.sentences import (
-    Counts,
     Quarantine,
     ReadSentences,
-    Rejects,
-    clean_records,
     total,
 )
-from schemas import parts, store, tables
+from pipelines.workers import check_workers
+from schemas import parts, store
 from schemas.command import choose, redact, run_job
 from schemas.commits import Commit
 from schemas.fingerprint import digest
-from schemas.idf import IdfTable
 from schemas.text import CLEANING
 from schemas.words import segmenter
 
@@ -68,6 +62,9 @@ class IdfConfig:
     """Words for the segmenter, in jieba's format."""
     max_bad_fraction: float = 0.01
     """Fail when a larger share of the records is not text."""
+    stall_minutes: float = 30
+    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
+    0 waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -116,7 +113,7 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
     # The store may have grown when the same command comes again: its first run names it for good.
     of = [compared.commits[0].run_id] if compared else []
     run_id = digest([fingerprint, inputs.identity, config.fields, *of])
-    target = _Target(
+    target = IdfTarget(
         location=config.out,
         quarantine=Quarantine(f"{config.out}.quarantine", run_id, config.max_bad_fraction),
         fingerprint=fingerprint,
@@ -132,12 +129,16 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
                 f"{config.out} holds the IDF table of other files or settings; give another --out"
             )
         parts.check_writable(config.out)
+        check_workers(options, [inputs.files[0].path], config.out)
         read = {compared.location: compared.version} if compared else None
         with recorded("idf", config.out, run_id, inputs.files, read) as recording:
-            metrics = run_once(build(config, inputs, target, options), config.out, run_id)
+            metrics = run_once(
+                build(config, inputs, target, options), config.out, run_id, config.stall_minutes
+            )
             done = recording.committed = store.committed(config.out, run_id)
         assert done is not None
         write_gauges("idf", config.out, done, metrics)
+        parts.remove_folder(target.staging)
         parts.tidy(config.out)
         parts.tidy(f"{config.out}.quarantine")
         return _told(config, done, reused=False)
@@ -151,7 +152,7 @@ def _told(config: IdfConfig, done: Commit, *, reused: bool) -> dict[str, object]
 
 
 def build(
-    config: IdfConfig, inputs: Inputs, target: "_Target", options: PipelineOptions
+    config: IdfConfig, inputs: Inputs, target: IdfTarget, options: PipelineOptions
 ) -> beam.Pipeline:
     """Wire the pipeline."""
     run_id, quarantine = target.run_id, target.quarantine
@@ -160,20 +161,20 @@ def build(
     if config.deduplicate:
         partitions = max(1, inputs.sentences // _SENTENCES_A_PARTITION)
         read = ranges | "ReadSentences" >> beam.ParDo(
-            ReadSentences(partitions, run_id)
+            ReadSentences(partitions, run_id, target.staging)
         ).with_outputs("counts", "rejected", main="sentences")
         counted = (
             read.sentences
             | "ToPartitions" >> beam.GroupByKey()
             | "CountDistinct"
-            >> beam.ParDo(
-                CountDistinct(config.user_dictionary, partitions, target.known)
-            ).with_outputs("counts", main="words")
+            >> beam.ParDo(CountDistinct(config.user_dictionary, partitions, target)).with_outputs(
+                "counts", main="words"
+            )
         )
         counts = (read.counts, counted.counts) | "AllCounts" >> beam.Flatten()
     else:
         read = counted = ranges | "CountLines" >> beam.ParDo(
-            CountLines(config.user_dictionary, run_id)
+            CountLines(config.user_dictionary, target)
         ).with_outputs("counts", "rejected", main="words")
         counts = read.counts
     held = (
@@ -187,108 +188,9 @@ def build(
         | "Merged" >> ToList()
     )
     _ = totals | "WriteTable" >> beam.Map(
-        _write_table,
+        write_table,
         AsSingleton(merged),
         AsSingleton(held),
         target,
     )
     return pipeline
-
-
-@beam.typehints.with_output_types(tuple[int, bytes])
-class CountLines(beam.DoFn):
-    """From a range to the document frequencies of its lines, equal lines counted each time."""
-
-    def __init__(self, user_dictionary: Path | None, run_id: str) -> None:
-        self._user_dictionary = user_dictionary
-        self._run_id = run_id
-
-    def process(self, piece: Range) -> Iterator[object]:
-        """Yield main: (partition, block of counts); tagged: counts and rejected blocks."""
-        rejects = Rejects(piece.source, self._run_id)
-        rejected: list[object] = []
-        counts: Counts = collections.Counter()
-
-        def texts() -> Iterator[str]:
-            for text, reason, record in clean_records(read_records(piece)):
-                if reason is None:
-                    counts["sentences"] += 1
-                    yield text
-                else:
-                    counts[f"rejected_{reason}"] += 1
-                    rejected.extend(rejects.add(record, reason))
-
-        df = document_frequencies(texts(), self._user_dictionary)
-        yield from count_blocks(df)
-        n = counts["sentences"]
-        monitoring.SENTENCES_READ.inc(n)
-        monitoring.RECORDS_REJECTED.inc(rejects.count)
-        yield TaggedOutput("counts", {**counts, "n_docs": n, "distinct": n})
-        yield from rejected
-        yield from rejects.rest()
-
-
-@beam.typehints.with_output_types(tuple[int, bytes])
-class CountDistinct(beam.DoFn):
-    """From a partition of sentences to the document frequencies of the distinct, new ones."""
-
-    def __init__(self, user_dictionary: Path | None, partitions: int, known: Known | None) -> None:
-        self._user_dictionary = user_dictionary
-        self._partitions = partitions
-        self._known = known
-
-    def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[object]:
-        """Yield main: (partition, block of counts); tagged: counts."""
-        rows, counts = new_sentences(group[1], group[0], self._partitions, self._known)
-        texts = rows["text"]
-        lines = (text for chunk in texts.chunks for text in chunk.to_pylist())
-        yield from count_blocks(document_frequencies(lines, self._user_dictionary))
-        others = {name: counts[name] for name in ("distinct", "reused", "forgotten")}
-        yield TaggedOutput("counts", {**others, "n_docs": len(texts)})
-
-
-@dataclasses.dataclass(frozen=True)
-class _Target:
-    """Where the table goes and under what name."""
-
-    location: str
-    quarantine: Quarantine
-    fingerprint: dict[str, str]
-    min_df: int
-    run_id: str
-    inputs: tuple[InputFile, ...]
-    known: Known | None
-
-
-def _write_table(counts: Counts, merged: list[bytes], held: int, target: _Target) -> None:
-    """Judge the run, then write and commit its one part."""
-    target.quarantine.judge(counts)
-    words = unpack(merged).sort_by("word")
-    df = words["df"].to_numpy()
-    table = IdfTable(
-        words=words["word"].combine_chunks().filter(pa.array(df >= target.min_df)),
-        df=df[df >= target.min_df],
-        n_docs=counts["n_docs"],
-        segmenter=target.fingerprint["segmenter"],
-        min_df=target.min_df,
-    )
-    check_unchanged(target.inputs)
-    part = parts.write(table.to_arrow(), target.location, "part-*.parquet", row_group=65_536)
-    summary = {
-        "job": "idf",
-        **counts,
-        "duplicates": counts["sentences"] - counts["distinct"],
-        "quarantined": held,
-        "words": len(table.df),
-        "words_dropped": len(df) - len(table.df),
-        "top_words": top_words(table, 20),
-        **provenance(target.inputs),
-    }
-    store.commit(
-        target.location,
-        tables.IDF,
-        [part],
-        run_id=target.run_id,
-        fingerprint={**target.fingerprint, "idf": table.digest()},
-        summary=summary,
-    )

@@ -2,12 +2,15 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
 
 from pipelines.monitoring import metrics_of
+from pipelines.signs import Watch, staging_of
 from schemas import store
 from schemas.command import OutOfMemory, RetryLater
 
@@ -18,6 +21,8 @@ _KINDS: dict[str, type[Exception]] = {
     "PermissionError": PermissionError,
     **dict.fromkeys(["OSError", "FileNotFoundError", "BadGzipFile", "EOFError"], OSError),
 }
+_LOOK = 1.0  # seconds between looks at a running job
+_CANCEL = 5.0  # seconds for a runner to take a cancellation; less than is left after SIGTERM
 _TOLD = re.compile(rf"\b({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
 
 
@@ -48,7 +53,9 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def run_once(pipeline: beam.Pipeline, location: str, run_id: str) -> dict[str, float]:
+def run_once(
+    pipeline: beam.Pipeline, location: str, run_id: str, stall_minutes: float = 0
+) -> dict[str, float]:
     """Run to the end, or to where the same command, started twice, has done the work elsewhere.
 
     Who commits first also tidies up, so that the other one may miss its files.
@@ -57,6 +64,7 @@ def run_once(pipeline: beam.Pipeline, location: str, run_id: str) -> dict[str, f
         pipeline: that ends with the commit.
         location: of the table that it writes.
         run_id: under which it commits.
+        stall_minutes: without a sign of its workers after which the job is cancelled; 0 for ever.
 
     Returns:
         As `run`; nothing if another process has committed this very run.
@@ -64,29 +72,36 @@ def run_once(pipeline: beam.Pipeline, location: str, run_id: str) -> dict[str, f
     Raises:
         Exception: as `run`.
     """
+    watch = Watch(staging_of(location, run_id), stall_minutes)
     try:
-        return run(pipeline)
+        return metrics_of(run(pipeline, watch.complaint))
     except Exception:
         if store.committed(location, run_id) is None:
             raise
         return {}
 
 
-def run(pipeline: beam.Pipeline) -> dict[str, float]:
+def run(
+    pipeline: beam.Pipeline, complaint: Callable[[], str | None] = lambda: None
+) -> PipelineResult:
     """Run to the end.
 
+    Args:
+        pipeline: to run.
+        complaint: asked now and then; what it says, if anything, ends the run.
+
     Returns:
-        Beam's metrics by name, for consoles: a bundle that was tried again counts twice.
+        What Beam says of it: a bundle that was tried again counts twice in its metrics.
 
     Raises:
         ValueError: when a step refused its data, with the message it gave.
         OSError: when a file could not be read or written.
-        RetryLater: when another run was in the way.
+        RetryLater: when another run was in the way, or there was a complaint.
         OutOfMemory: when not even half a batch fitted.
     """
     try:
         result = pipeline.run()
-        result.wait_until_finish()
+        _wait(result, complaint)
     except Exception as error:
         # From another process a step's error comes back as the text of its traceback, whatever its
         # type was; from this one as itself, with the step's name added to the message.
@@ -94,4 +109,37 @@ def run(pipeline: beam.Pipeline) -> dict[str, float]:
         if found:
             raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise
-    return metrics_of(result)
+    return result
+
+
+def _wait(result: PipelineResult, complaint: Callable[[], str | None]) -> None:
+    """Wait in a thread of its own: a runner that hangs must not keep us from ending the job."""
+    failed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            result.wait_until_finish()
+        except BaseException as error:
+            failed.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    try:
+        while waiting.is_alive():
+            waiting.join(_LOOK)
+            told = complaint() if waiting.is_alive() else None
+            if told is not None:
+                raise RetryLater(told)
+    except BaseException:
+        # Also when this process is evicted: nobody would be left to look after the job.
+        _cancel(result)
+        raise
+    if failed:
+        raise failed[0]
+
+
+def _cancel(result: PipelineResult) -> None:
+    """Ask for the end of a job, but not for long."""
+    asking = threading.Thread(target=result.cancel, daemon=True)
+    asking.start()
+    asking.join(_CANCEL)

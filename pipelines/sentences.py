@@ -14,7 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import monitoring
+from pipelines import monitoring, signs
 from pipelines.blocks import id_partition, pack, unpack
 from pipelines.reading import Broken, Range, Record, read_records
 from schemas import parts, store, tables
@@ -34,12 +34,14 @@ Sentence = tuple[bytes, str, str, int]
 class ReadSentences(beam.DoFn):
     """From a range to its clean sentences, grouped by partition of their id."""
 
-    def __init__(self, partitions: int, run_id: str) -> None:
+    def __init__(self, partitions: int, run_id: str, staging: str) -> None:
         self._partitions = partitions
         self._run_id = run_id
+        self._staging = staging
 
     def process(self, piece: Range) -> Iterator[object]:
         """Yield main: (partition, block); tagged: counts and rejected blocks."""
+        signs.work_for(self._staging)
         rejects = Rejects(piece.source, self._run_id)
         counts: Counts = collections.Counter()
         held: dict[bytes, Sentence] = {}  # the first of equal ones: `distinct` would keep it too
@@ -52,6 +54,7 @@ class ReadSentences(beam.DoFn):
                 counts[f"rejected_{reason}"] += 1
                 yield from rejects.add(record, reason)
             if len(held) == BLOCK_ROWS:
+                signs.show()
                 yield from self._blocks(held.values())
                 held = {}
         yield from self._blocks(held.values())

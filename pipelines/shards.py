@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pipelines.embedding import Embedded, Teacher, embed, first_unusable
 from pipelines.known import Known
 from pipelines.sentences import Counts
+from pipelines.signs import staging_of
 from schemas import parts, tables
 from schemas.fingerprint import digest
 from schemas.parts import Part
@@ -75,7 +76,7 @@ class Target:
     @property
     def staging(self) -> str:
         """Folder beside the store for what the run must remember until its commit."""
-        return f"{self.location}.staging/{self.run_id}"
+        return staging_of(self.location, self.run_id)
 
     @property
     def known(self) -> Known | None:

@@ -27,6 +27,7 @@ from pipelines.running import beam_options, run_once
 from pipelines.sentences import Quarantine, ReadSentences, total
 from pipelines.shards import Target, join_small
 from pipelines.teacher_steps import EmbedShards, PrepareShards, Tools, commit_run, judge
+from pipelines.workers import check_workers
 from schemas import parts, store, tables
 from schemas.command import redact, run_job
 from schemas.commits import Commit
@@ -79,6 +80,9 @@ class TeacherConfig:
     """Beam resource hint of the embedding step, such as 16GB."""
     plan: bool = False
     """Only print what the run would cost, from a probe of 1,000 sentences."""
+    stall_minutes: float = 30
+    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
+    0 waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -119,6 +123,8 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     already_done = done is not None
     if done is None:
         parts.check_writable(config.out)
+        seen = inputs.files[0].path, config.idf, str(tools.files.folder)
+        check_workers(options, seen, config.out)
         tools.preparer().save(preparer_folder(config.out, target.fingerprint))
         done = _embed(config, inputs, tools, target, options)
     # Also after a run that was killed between its commit and this.
@@ -138,7 +144,7 @@ def _embed(
     with recorded("teacher", config.out, target.run_id, inputs.files, read) as recording:
         with Progress(target.staging, "sentences"):
             pipeline = build(config, inputs, tools, target, options)
-            metrics = run_once(pipeline, config.out, target.run_id)
+            metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
         done = recording.committed = store.committed(config.out, target.run_id)
     assert done is not None
     write_gauges("teacher", config.out, done, metrics)
@@ -216,7 +222,7 @@ def build(
         | "Ranges" >> beam.Create(inputs.ranges)
         | "Spread" >> beam.Reshuffle()
         | "ReadSentences"
-        >> beam.ParDo(ReadSentences(partitions, target.run_id)).with_outputs(
+        >> beam.ParDo(ReadSentences(partitions, target.run_id, target.staging)).with_outputs(
             "counts", "rejected", main="sentences"
         )
     )

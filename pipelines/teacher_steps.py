@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
-from pipelines import monitoring, plan
+from pipelines import monitoring, plan, signs
 from pipelines.blocks import pack
 from pipelines.embedding import Teacher, TeacherFiles, token_budget
 from pipelines.inputs import InputFile, check_unchanged, provenance
@@ -76,6 +76,8 @@ class PrepareShards(beam.DoFn):
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[object]:
         """Yield main: the shard, if any; tagged: counts and rejected rows."""
         partition, blocks = group
+        signs.work_for(self._target.staging)
+        signs.show()
         rows, counts = new_sentences(blocks, partition, self._partitions, self._target.known)
         allowed = self._quota(partition, rows.num_rows)
         counts = {**counts, "new": allowed, "left": rows.num_rows - allowed}
@@ -126,6 +128,7 @@ class EmbedShards(beam.DoFn):
 
     def process(self, shard: Shard, judged: Counts) -> Iterator[Record]:
         """Yield the part's record; `judged` is only waited for."""
+        signs.work_for(self._target.staging)
         record = record_of(shard, self._target)
         if record is not None:
             yield {**record, "kept": True}

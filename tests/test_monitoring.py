@@ -32,7 +32,7 @@ def test_counters_add_up_over_steps_and_distributions_have_their_extremes():
     pipeline = beam.Pipeline(options=beam_options([]))
     numbers = pipeline | beam.Create([3, 5]) | "One" >> beam.ParDo(Measure())
     _ = numbers | beam.Map(TOKENS.inc)
-    assert run(pipeline) == {
+    assert metrics_of(run(pipeline)) == {
         "tokens": 16,
         "shard_rows_count": 2,
         "shard_rows_sum": 8,

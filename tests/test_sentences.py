@@ -53,7 +53,7 @@ def test_a_range_becomes_blocks_by_id_counts_and_rejects(tmp_path):
     (tmp_path / "c.txt").write_bytes(b"\n".join(lines))
     size = (tmp_path / "c.txt").stat().st_size
     piece = Range(str(tmp_path / "c.txt"), "text", 0, size, ())
-    found = list(ReadSentences(4, "run").process(piece))
+    found = list(ReadSentences(4, "run", "staging").process(piece))
     blocks = dict(one for one in found if isinstance(one, tuple))
     tagged = {one.tag: one.value for one in found if not isinstance(one, tuple)}
     assert set(blocks) == {0, 1, 2, 3}

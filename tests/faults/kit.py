@@ -35,8 +35,8 @@ OF_THE_ATTEMPT = (
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.faults.preload"])
 
-# Starting a child asks after all the others, and of two threads that ask after one child, one may be
-# told 255 (multiprocessing.popen_forkserver reads the status from a pipe, once): 2 times in 400.
+# Starting a child asks after all the others, and of two threads that ask after one child, one may
+# be told 255 (multiprocessing.popen_forkserver reads the status from a pipe, once): 2 in 400.
 _ONE_AT_A_TIME = threading.Lock()
 
 
