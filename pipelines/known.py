@@ -1,14 +1,20 @@
 """Which sentences of a range of ids a store does not have: the anti-join of every later run."""
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+import threading
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.blocks import id_range
 from pipelines.sentences import Counts, distinct
-from schemas.store import open_store
+from schemas import delta
+from schemas.keys import Keys, open_keys
+
+_KEYS_AT_ONCE = 1 << 18  # 10 MB, and four times as much while they are looked up
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +42,44 @@ def new_sentences(
         The new sentences, their ids in hexadecimal; counts.
     """
     rows = distinct(blocks)
-    held: list[pa.Array] = []
-    forgotten: list[str] = []
-    if known is not None:
-        opened = open_store(known.location, known.version)
-        forgotten = opened.forgotten
-        low, high = id_range(partition, partitions)
-        for keys in opened.keys(low, high):
-            held += keys.chunks
     ids = pa.array([one.hex() for one in rows["sentence_id"].to_pylist()], pa.string())
     rows = rows.set_column(0, "sentence_id", ids)
-    if forgotten:
-        rows = rows.filter(_not_in(rows["sentence_id"], [pa.array(forgotten, pa.string())]))
-    counts = {"distinct": len(ids), "forgotten": len(ids) - rows.num_rows}
-    left = rows.num_rows
+    if known is None:
+        return rows, {"distinct": len(ids), "forgotten": 0, "new": len(ids), "reused": 0}
+    held = keys_of(known)
+    rows = _without(rows, pa.array(held.forgotten, pa.string()))
+    forgotten = len(ids) - rows.num_rows
+    for some in _batches(held.between(*id_range(partition, partitions))):
+        rows = _without(rows, some)
+    counts = {"distinct": len(ids), "forgotten": forgotten, "new": rows.num_rows}
+    return rows, {**counts, "reused": len(ids) - forgotten - rows.num_rows}
+
+
+def keys_of(known: Known) -> Keys:
+    """The keys of a store: looked up once per process, since a million parts take 10 s."""
+    with _ONE_AT_A_TIME:
+        return _looked_up(known, delta.written(known.location, known.version))
+
+
+@functools.lru_cache(maxsize=2)
+def _looked_up(known: Known, written: tuple[int, int]) -> Keys:
+    """A process may outlive a store, and see another one in its place: `written` tells."""
+    return open_keys(known.location, known.version)
+
+
+def _batches(arrays: Iterable[pa.Array]) -> Iterator[pa.Array]:
+    """Arrays joined up to a bounded size: all keys of a range may be more than memory holds."""
+    held: list[pa.Array] = []
+    keys = 0
+    for array in arrays:
+        held.append(array)
+        keys += len(array)
+        if keys >= _KEYS_AT_ONCE:
+            yield pa.concat_arrays(held)
+            held, keys = [], 0
     if held:
-        rows = rows.filter(_not_in(rows["sentence_id"], held))
-    return rows, {**counts, "new": rows.num_rows, "reused": left - rows.num_rows}
+        yield pa.concat_arrays(held)
 
 
-def _not_in(ids: pa.ChunkedArray, others: list[pa.Array]) -> pa.ChunkedArray:
-    return pc.invert(pc.is_in(ids, value_set=pa.concat_arrays(others)))
+def _without(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["sentence_id"], value_set=ids)))

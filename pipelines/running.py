@@ -1,14 +1,22 @@
 """Run a pipeline on the runner that the options name, and turn its failures into plain errors."""
 
 import argparse
+import functools
 import re
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 from apache_beam.runners.runner import PipelineResult
 
+from pipelines import flink_jobs
 from pipelines.monitoring import metrics_of
 from pipelines.signs import Watch, staging_of
 from schemas import store
@@ -22,7 +30,7 @@ _KINDS: dict[str, type[Exception]] = {
     **dict.fromkeys(["OSError", "FileNotFoundError", "BadGzipFile", "EOFError"], OSError),
 }
 _LOOK = 1.0  # seconds between looks at a running job
-_CANCEL = 5.0  # seconds for a runner to take a cancellation; less than is left after SIGTERM
+_CANCEL = 4.0  # seconds for a runner to take a cancellation; twice that is left after SIGTERM
 _TOLD = re.compile(rf"\b({'|'.join(_KINDS)}): (.*?)(?: \[while running|\n\n|\Z)", re.DOTALL)
 
 
@@ -100,8 +108,10 @@ def run(
         OutOfMemory: when not even half a batch fitted.
     """
     try:
+        google = pipeline.options.view_as(GoogleCloudOptions)
+        google.job_name = google.job_name or f"ltd-{uuid.uuid4().hex[:12]}"
         result = pipeline.run()
-        _wait(result, complaint)
+        _wait(result, complaint, pipeline.options)
     except Exception as error:
         # From another process a step's error comes back as the text of its traceback, whatever its
         # type was; from this one as itself, with the step's name added to the message.
@@ -112,7 +122,9 @@ def run(
     return result
 
 
-def _wait(result: PipelineResult, complaint: Callable[[], str | None]) -> None:
+def _wait(
+    result: PipelineResult, complaint: Callable[[], str | None], options: PipelineOptions
+) -> None:
     """Wait in a thread of its own: a runner that hangs must not keep us from ending the job."""
     failed: list[BaseException] = []
 
@@ -132,14 +144,25 @@ def _wait(result: PipelineResult, complaint: Callable[[], str | None]) -> None:
                 raise RetryLater(told)
     except BaseException:
         # Also when this process is evicted: nobody would be left to look after the job.
-        _cancel(result)
+        _cancel(result, options)
         raise
     if failed:
         raise failed[0]
 
 
-def _cancel(result: PipelineResult) -> None:
+def _cancel(result: PipelineResult, options: PipelineOptions) -> None:
     """Ask for the end of a job, but not for long."""
-    asking = threading.Thread(target=result.cancel, daemon=True)
-    asking.start()
-    asking.join(_CANCEL)
+    asked = [
+        threading.Thread(target=ask, daemon=True)
+        for ask in (result.cancel, functools.partial(_cancel_on_flink, options))
+    ]
+    for one in asked:
+        one.start()
+    for one in asked:
+        one.join(_CANCEL)
+
+
+def _cancel_on_flink(options: PipelineOptions) -> None:
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    if master and not master.startswith("["):
+        flink_jobs.cancel(master, options.view_as(GoogleCloudOptions).job_name)

@@ -72,9 +72,9 @@ class Watch:
         told = f"last were {', '.join(workers)}" if workers else "there was none at all"
         return (
             f"no sign of any worker for {self._minutes:g} minutes ({told}); "
-            "the job was cancelled, the same command goes on from what is done. See the runner's "
-            "log, and ask its workers: `python -m pipelines workers -- OPTIONS`; --stall-minutes "
-            "says how long to wait"
+            "the runner was asked to cancel the job, and the same command goes on from what is "
+            "done. See the runner's log, and ask its workers: `python -m pipelines workers -- "
+            "OPTIONS`; --stall-minutes says how long to wait"
         )
 
     def _listing(self) -> dict[str, object]:
