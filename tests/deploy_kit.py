@@ -10,6 +10,8 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -26,8 +28,9 @@ CRONTAB = DEPLOY / "cron" / "ltd-nightly.crontab"
 SERVICE = DEPLOY / "cron" / "ltd-nightly.service"
 TIMER = DEPLOY / "cron" / "ltd-nightly.timer"
 OLDEST = (1, 31)  # Kubernetes: the first with podFailurePolicy for good
-# Maps whose keys are the user's own, so that no schema can know them.
+# Maps whose keys are the user's own, or another program's, so that no schema can know them.
 FREE = {"labels", "matchLabels", "annotations", "requests", "limits", "rayStartParams", "data"}
+FREE |= {"flinkConfiguration"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ def manifests():
     """(name, document) of everything that a cluster is given; kustomizations are not."""
     return [
         (f"{path.relative_to(DEPLOY).as_posix()}:{document['kind']}", document)
-        for path in sorted(DEPLOY.rglob("*.yaml"))
+        for path in sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
         for document in read_manifests(path)
         if document["kind"] != "Kustomization"
     ]
@@ -64,12 +67,28 @@ def manifest(kind, name=None):
     return found[0]
 
 
+def overlays():
+    """The folders that kustomize renders."""
+    found = sorted((DEPLOY / "kubernetes").rglob("kustomization.yaml"))
+    return [path.parent.relative_to(DEPLOY).as_posix() for path in found]
+
+
+@functools.cache
+def rendered(folder):
+    """What kustomize makes of a folder, and a cluster would get."""
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", "--load-restrictor", "LoadRestrictionsNone"]
+    done = subprocess.run([*command, DEPLOY / folder], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
 def faults(document):
     """What a cluster's API server would refuse by its schemas; unknown fields too."""
     if missing := {"apiVersion", "kind"} - document.keys():
         return [f"has no {one}" for one in sorted(missing)]
     group, _, version = document["apiVersion"].rpartition("/")
-    if "." in group and not group.endswith(".k8s.io"):
+    if "." in group and (not group.endswith(".k8s.io") or group.endswith(".x-k8s.io")):
         checks = [(_custom_schema(group, document["kind"].lower(), version), document)]
         # A custom kind's own schema leaves its metadata to the API server.
         kind, group, version = "configmap", "", "v1"
@@ -156,20 +175,33 @@ def pods(value, where=""):
             yield from pods(below, f"{where}.{number}")
 
 
+def containers(pod):
+    """All of a pod; sidecars are among the init containers."""
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
 # ----- commands
 
 
-def commands():
-    """(where, words after `python -m distill_jobs`) of every schedule."""
+def commands_of(document):
+    """The words from `python` on of every job that a document starts."""
     found = []
-    for name, document in manifests():
-        for _, pod in pods(document):
-            for one in pod["containers"]:
-                words = [*one.get("command", []), *one.get("args", [])]
-                if "distill_jobs" in words:
-                    found.append((name, words))
-        for entrypoint in _values_of(document, "entrypoint"):
-            found.append((f"{name} entrypoint", shlex.split(entrypoint)))
+    for _, pod in pods(document):
+        for one in containers(pod):
+            words = [*one.get("command", []), *one.get("args", [])]
+            if words[:2] == ["python", "-m"]:
+                found.append(words)
+    return found + [shlex.split(one) for one in _values_of(document, "entrypoint")]
+
+
+def commands():
+    """(where, words after `python -m distill_jobs`) of every schedule of the nights."""
+    found = [
+        (name, words)
+        for name, document in manifests()
+        for words in commands_of(document)
+        if words[3] in ("nightly", "rollback")
+    ]
     found.append((DAG.name, shlex.split(dag_command("2026-11-20"))))
     found.append((f"{DAG.name} without a date", shlex.split(dag_command(None))))
     for line in crontab_lines():
@@ -180,11 +212,18 @@ def commands():
     return [(name, words[3:]) for name, words in found]
 
 
-def parsed(words):
-    """What the job's own parser makes of a command line; SystemExit if it refuses."""
-    from distill_jobs.__main__ import MODULES
+def options_in(path):
+    """Beam's options in a file, one a line."""
+    lines = path.read_text("utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
-    module = importlib.import_module(f"distill_jobs.{MODULES.get(words[0], words[0])}")
+
+def parsed(words, package="distill_jobs"):
+    """What the job's own parser makes of a command line; SystemExit if it refuses."""
+    jobs = importlib.import_module(f"{package}.__main__")
+    assert words[0] in jobs.JOBS
+    name = getattr(jobs, "MODULES", {}).get(words[0], words[0])
+    module = importlib.import_module(f"{package}.{name}")
     (config,) = [
         one
         for name, one in vars(module).items()

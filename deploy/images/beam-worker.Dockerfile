@@ -1,5 +1,5 @@
-# The image of Beam's workers (Flink, Dataflow, Spark): Beam's entry point, torch and the project.
-# From the root of the checkout:
+# The image of Beam's workers on Flink and Spark: Beam's entry point, torch and the project; for
+# Dataflow, dataflow.Dockerfile adds to it. From the root of the checkout:
 #
 #   docker build -f deploy/images/beam-worker.Dockerfile -t REGISTRY/ltd-bert/beam-worker:0.1.0 .
 #

@@ -1,7 +1,8 @@
-# The image of nightly retraining: Ray, Beam, torch and the project, in Ray's own image, so that
-# KubeRay can start clusters from it too. From the root of the checkout:
+# The image of everything that is not a Beam worker: nights, trainings, and what submits Beam jobs.
+# Ray, Beam, torch and the project, in Ray's own image, so that KubeRay can start clusters from it.
+# From the root of the checkout:
 #
-#   docker build -f deploy/images/nightly.Dockerfile -t REGISTRY/ltd-bert/nightly:0.1.0 .
+#   docker build -f deploy/images/ray.Dockerfile -t REGISTRY/ltd-bert/ray:0.1.0 .
 #
 # One image serves CPUs and GPUs: torch's wheel brings its CUDA 13 libraries, a GPU node only the
 # driver (580 or newer). BASE may name a mirror, best with a digest.
