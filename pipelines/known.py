@@ -67,13 +67,13 @@ def _looked_up(known: Known, written: tuple[int, int]) -> Keys:
     return open_keys(known.location, known.version)
 
 
-def _batches(arrays: Iterable[pa.Array]) -> Iterator[pa.Array]:
-    """Arrays joined up to a bounded size: all keys of a range may be more than memory holds."""
+def _batches(groups: Iterable[pa.ChunkedArray]) -> Iterator[pa.Array]:
+    """Keys joined up to a bounded number: all of a range's may be more than memory holds."""
     held: list[pa.Array] = []
     keys = 0
-    for array in arrays:
-        held.append(array)
-        keys += len(array)
+    for group in groups:
+        held += group.chunks
+        keys += len(group)
         if keys >= _KEYS_AT_ONCE:
             yield pa.concat_arrays(held)
             held, keys = [], 0

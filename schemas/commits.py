@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -79,19 +79,19 @@ def write_commit(change: Change) -> dict[str, str]:
     return {**said, _SHA256: _digest(said)}
 
 
-def read_commits(entries: Iterable[Mapping[str, str]], location: str) -> list[Commit]:
-    """The commits of our runs, oldest first; other entries of the log (vacuum) are left out.
+def read_commits(entries: Iterable[Mapping[str, str]], location: str) -> Iterator[Commit]:
+    """The commits of our runs, one at a time; other entries of the log (vacuum) are left out.
 
     Args:
-        entries: of the log, with their versions.
+        entries: of the log, with their versions, oldest first.
         location: of the table, for messages.
 
     Raises:
         ValueError: if one was written by a newer release, or is not as it was written.
     """
-    ours = [entry for entry in entries if any(name.startswith(_OURS) for name in entry)]
-    ours.sort(key=lambda entry: int(entry["version"]))
-    return [_read_commit(entry, location) for entry in ours]
+    for entry in entries:
+        if any(name.startswith(_OURS) for name in entry):
+            yield _read_commit(entry, location)
 
 
 def _digest(said: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ Both are in the commits' own information, which the log keeps for ever.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +17,16 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import dataset
 
 from schemas import delta, parts, tables
-from schemas.audit import check_live
+from schemas.audit import check_kept, check_live, check_written
 from schemas.commits import Change, Commit, read_commits, write_commit
 from schemas.delta import NOT_THERE
 from schemas.delta import exists as exists
 from schemas.fingerprint import Fingerprint, check_same
+from schemas.keys import Keys
 from schemas.parts import Part
 
 _READERS = 4  # threads that digest parts; hashing lets go of the interpreter lock
+_AT_ONCE = 1024  # parts that are asked for at a time
 
 
 class Overtaken(Exception):
@@ -60,7 +63,11 @@ class Store:
 
     def commit_of(self, part: Part) -> Commit:
         """The commit that added a part."""
-        return next(c for c in reversed(self.commits) if part in c.added)
+        return self._adders[part]
+
+    @functools.cached_property
+    def _adders(self) -> dict[Part, Commit]:
+        return {part: commit for commit in self.commits for part in commit.added}
 
     def path_of(self, part: Part) -> str:
         """Where a part lies."""
@@ -93,11 +100,11 @@ class Store:
     def faults(self) -> Iterator[tuple[Part, str]]:
         """The parts that are not as they were committed, and what is wrong with each."""
         with ThreadPoolExecutor(_READERS) as threads:
-            for part, fault in zip(
-                self.parts, threads.map(self._fault_of, self.parts), strict=True
-            ):
-                if fault is not None:
-                    yield part, fault
+            for start in range(0, len(self.parts), _AT_ONCE):
+                some = self.parts[start : start + _AT_ONCE]
+                for part, fault in zip(some, threads.map(self._fault_of, some), strict=True):
+                    if fault is not None:
+                        yield part, fault
 
     def check(self, part: Part) -> None:
         """Refuse a part that is not as it was committed.
@@ -121,20 +128,13 @@ class Store:
             f"committed was {part.sha256}"
         )
 
-    def keys(self, first: str, last: str) -> Iterator[pa.Array]:
-        """The key column of the rows with first <= key <= last, part by part.
+    def keys(self, first: str, last: str) -> Iterator[pa.ChunkedArray]:
+        """The keys (first column) with first <= key <= last, and some near them, by row group."""
+        return self._keys.between(first, last)
 
-        Parts and row groups outside the range are not read, so the cost follows the range.
-        """
-        for part in self.parts:
-            if part.first is None or part.last is None or part.last < first or last < part.first:
-                continue
-            with parts.open_part(self.path_of(part)) as file:
-                name = file.schema_arrow.names[0]
-                for group in range(file.num_row_groups):
-                    statistics = file.metadata.row_group(group).column(0).statistics
-                    if first <= statistics.max and statistics.min <= last:
-                        yield file.read_row_group(group, [name], use_threads=False)[name]
+    @functools.cached_property
+    def _keys(self) -> Keys:
+        return Keys.of(self.location, self.parts)
 
 
 def open_store(
@@ -151,15 +151,15 @@ def open_store(
         FileNotFoundError: if there is no table.
         ValueError: if there is no such version, or the fingerprint differs (naming the part).
     """
+    newest = delta.version(location)
+    if newest == NOT_THERE:
+        raise FileNotFoundError(f"there is no table at {location}")
+    if version is not None and not 0 <= version <= newest:
+        raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
+    version = newest if version is None else version
     with delta.reading(location):
-        table, entries = delta.open_with_entries(location)
-        newest = table.version()
-        if version is not None and not 0 <= version <= newest:
-            raise ValueError(f"{location} has versions 0 to {newest}, got {version}")
-        version = newest if version is None else version
-        commits = tuple(c for c in read_commits(entries, str(location)) if c.version <= version)
-        table.load_as_version(version)
-        live = delta.live_parts(table)
+        live = delta.live_parts(delta.open_log(location, version))
+    commits = tuple(_commits(location, range(version + 1)))
     known = check_live(location, live, commits)
     fingerprint = commits[-1].fingerprint
     if expected is not None:
@@ -167,23 +167,8 @@ def open_store(
     held = tuple(known[path] for path in sorted(live))
     opened = Store(str(location), version, fingerprint, held, commits)
     if version != newest:
-        _check_kept(opened)
+        check_kept(location, version, held)
     return opened
-
-
-def _check_kept(opened: Store) -> None:
-    """Refuse an old version whose parts have been vacuumed.
-
-    Raises:
-        ValueError: saying how many parts are gone.
-    """
-    gone = [part for part in opened.parts if not parts.exists(opened.path_of(part))]
-    if gone:
-        raise ValueError(
-            f"version {opened.version} of {opened.location} can no longer be read: {len(gone)} of "
-            f"its {len(opened.parts)} parts are gone, among them {gone[0].path}; "
-            "`python -m pipelines store history` shows what is left"
-        )
 
 
 def commit(  # noqa: PLR0913 - the keywords say who commits, why, and after what
@@ -253,34 +238,22 @@ def _commit(location: str | Path, change: Change, after: int | None) -> int:
             raise Overtaken(f"{location} went from version {after} to {last} meanwhile")
         if opened and not change.moves:
             check_same(opened.fingerprint, change.fingerprint, of=f"the store {str(location)!r}")
-        _check_written(location, change)
+        check_written(location, change.added)
         try:
             delta.write(location, seen, change, properties)
+            landed = _commits(location, range(seen + 1, seen + 2))
+            if any(one.run_id == change.run_id for one in landed):
+                return seen + 1
         except (CommitFailedError, DeltaError):
             if delta.version(location) == seen:
                 raise
 
 
-def _check_written(location: str | Path, change: Change) -> None:
-    """Refuse to commit parts that somebody has deleted meanwhile.
-
-    Raises:
-        FileNotFoundError: naming the first one.
-        ValueError: if a part does not lie under the table.
-    """
-    for part in change.added:
-        size, _, _ = delta.listing_of(part)
-        if parts.size(parts.join(location, part.path)) != size:
-            raise FileNotFoundError(
-                f"part {part.path} of {location} is no longer as this run wrote it: was the store "
-                "vacuumed meanwhile? Run it again"
-            )
-
-
 def committed(location: str | Path, run_id: str) -> Commit | None:
     """The commit of a run, or None if the run has not committed."""
-    if not exists(location):
-        return None
-    _, entries = delta.open_with_entries(location)
-    found = [c for c in read_commits(entries, str(location)) if c.run_id == run_id]
-    return found[0] if found else None
+    versions = range(delta.version(location) + 1)
+    return next((one for one in _commits(location, versions) if one.run_id == run_id), None)
+
+
+def _commits(location: str | Path, versions: range) -> Iterator[Commit]:
+    return read_commits(delta.entries(location, versions), str(location))

@@ -112,7 +112,7 @@ def run(corpus: str, known: Known | None, keep: str | None) -> dict[str, int]:
             pipeline
             | beam.Create(inputs.ranges)
             | beam.Reshuffle()
-            | beam.ParDo(ReadSentences(partitions, "scale")).with_outputs(
+            | beam.ParDo(ReadSentences(partitions, "scale", f"{corpus}.staging")).with_outputs(
                 "counts", "rejected", main="sentences"
             )
         )
