@@ -31,11 +31,14 @@ class State:
         step: optimizer steps done, over all epochs.
         scores: validation scores at that step.
         seconds: spent training so far.
+        rows_learned: their number and the digest of their tokens, by epoch, as
+            `distill_jobs.rows_learned` has them; None in a training begun before that.
     """
 
     step: int
     scores: dict[str, float]
     seconds: float
+    rows_learned: tuple[tuple[int, int], ...] | None = None
 
 
 def save(folder: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Path:
@@ -120,7 +123,13 @@ def find_fault(path: Path) -> str | None:
 def read_state(path: Path) -> State:
     """The state of a checkpoint that `find_fault` has passed."""
     described = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    return State(described["step"], described["scores"], described["seconds"])
+    learned = described.get("rows_learned")
+    return State(
+        described["step"],
+        described["scores"],
+        described["seconds"],
+        learned and tuple((rows, digest) for rows, digest in learned),
+    )
 
 
 def load_student(path: Path, student: Student) -> None:

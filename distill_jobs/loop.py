@@ -19,7 +19,7 @@ from tensorboardX import SummaryWriter
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from distill_jobs import checkpoint, targets
+from distill_jobs import checkpoint, rows_learned, targets
 from distill_jobs.checkpoint import State
 from distill_jobs.objectives import Objective, divergence, read_objective
 from distill_jobs.reader import Batch, Group, Plan, batches, draw, hold_out, row_groups
@@ -133,6 +133,7 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
     total = per_epoch * run.epochs
     log = _Log(Path(run.folder)) if rank == 0 else None
     began = time.monotonic() - state.seconds
+    tally = rows_learned.Tally(run.epochs, state.rows_learned)
     for step, batch in _all_batches(run, state.step, per_epoch, rank, world):
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * schedule(step, total)
@@ -140,16 +141,20 @@ def train(run: Run, report: Callable[[dict[str, float]], None]) -> None:
         loss = _step(wrapped, student, batch, part, run.precision)
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
+        tally.add(step // per_epoch, batch.ids_BT[: batch.rows].numpy())
         done = step + 1
         if log and (done % LOG_EVERY == 0 or done == total):
             log.write(done, {"loss": float(loss), "epoch": done / per_epoch})
         if done % run.checkpoint_every and done != total:
             continue
+        learned = tally.total()
         if rank == 0 and log:
+            if done == total:
+                rows_learned.check(learned, run.groups()[0])
             scores = validate(student, held_out, device)
             log.write(done, {**scores, "peak_memory_bytes": _peak_memory()})
             seconds = round(time.monotonic() - began, 3)
-            checkpoint.save(folder, student, optimizer, State(done, scores, seconds))
+            checkpoint.save(folder, student, optimizer, State(done, scores, seconds, learned))
             report(scores)
         else:
             report({})
@@ -224,7 +229,7 @@ def _resume(folder: Path, student: Student, optimizer: torch.optim.Optimizer, ra
     if distributed.is_initialized():
         distributed.broadcast_object_list(found)
     if found[0] is None:
-        return State(0, {}, 0.0)
+        return State(0, {}, 0.0, ())
     checkpoint.load_student(Path(found[0]), student)
     checkpoint.load_optimizer(Path(found[0]), optimizer)
     state = checkpoint.read_state(Path(found[0]))

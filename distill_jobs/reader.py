@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from distill_jobs.padding import pad_content
+from distill_jobs.padding import Ids, pad_content
 from schemas import parts, tables
 from schemas.store import Store
 from schemas.vectors import Decoder
+from schemas.weights import Floats
 
 WINDOW_STEPS = 32  # k: slices that are sorted by length together
 _AHEAD = 4  # batches decoded in advance, by a thread: pyarrow lets go of the interpreter lock
@@ -108,12 +109,14 @@ def draw(groups: Sequence[Group], rows: int, seed: int, since: str = "") -> list
         seed: of the draw.
         since: groups of this ingest date and later are all taken, however many; of none if empty.
     """
-    drawn = [index for index, group in enumerate(groups) if since and _ingest_date(group) >= since]
-    others = np.random.default_rng([seed, 11]).permutation(len(groups)).tolist()
-    for index in (one for one in others if one not in set(drawn)):
-        if sum(groups[one].rows for one in drawn) >= rows:
+    drawn = {index for index, group in enumerate(groups) if since and _ingest_date(group) >= since}
+    held = sum(groups[index].rows for index in drawn)
+    for index in np.random.default_rng([seed, 11]).permutation(len(groups)).tolist():
+        if held >= rows:
             break
-        drawn.append(index)
+        if index not in drawn:
+            drawn.add(index)
+            held += groups[index].rows
     return [groups[index] for index in sorted(drawn)]
 
 
@@ -132,7 +135,7 @@ class Plan:
 
         Args:
             groups: what to read.
-            streams: V; divides the global batch, and a multiple of the number of workers.
+            streams: V; divides the global batch, and is at least the number of workers.
             batch: rows of a global batch.
             seed: of the whole training.
             epoch: counted from 0.
@@ -219,10 +222,10 @@ def batches(  # noqa: PLR0913 - three of them are the place among the workers
     """This worker's share of every batch of an epoch, from a step on, decoded ahead by a thread.
 
     Raises:
-        ValueError: if the number of workers does not divide the streams.
+        ValueError: if there are more workers than streams.
     """
-    if streams % world:
-        raise ValueError(f"the number of workers must divide {streams}, got {world}")
+    if world > streams:
+        raise ValueError(f"there must be at most {streams} workers, one a stream, got {world}")
     columns = ["token_ids", "weights", *decoder.columns]
 
     def decode() -> Iterator[Batch]:
@@ -240,11 +243,7 @@ def to_batch(table: pa.Table, decoder: Decoder, global_rows: int) -> Batch:
     if not rows:
         nothing = torch.zeros(1, 1)
         return Batch(nothing.long(), nothing, nothing, 0, global_rows)
-    ids = table["token_ids"].combine_chunks()
-    lengths = pc.list_value_length(ids).to_numpy()
-    ids_BT, weights_BT = pad_content(
-        ids.flatten().to_numpy(), table["weights"].combine_chunks().flatten().to_numpy(), lengths
-    )
+    ids_BT, weights_BT = content(table)
     return Batch(
         torch.from_numpy(ids_BT),
         torch.from_numpy(weights_BT),
@@ -252,6 +251,14 @@ def to_batch(table: pa.Table, decoder: Decoder, global_rows: int) -> Batch:
         rows,
         global_rows,
     )
+
+
+def content(table: pa.Table) -> tuple[Ids, Floats]:
+    """Padded ids and weights [B, T] of a table's rows, without special tokens."""
+    ids = table["token_ids"].combine_chunks()
+    weights = table["weights"].combine_chunks().flatten().to_numpy()
+    lengths = pc.list_value_length(ids).to_numpy()
+    return pad_content(ids.flatten().to_numpy(), weights, lengths)
 
 
 def ahead(items: Iterator[Batch]) -> Iterator[Batch]:

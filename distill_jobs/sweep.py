@@ -20,7 +20,7 @@ from distill_jobs.evaluation.tasks import read_sets
 from distill_jobs.export import ExportConfig, export
 from distill_jobs.preflight import preflight
 from distill_jobs.sweep_settings import read_settings
-from distill_jobs.train import TrainConfig, distil, start_ray
+from distill_jobs.train import TrainConfig, distil
 from schemas.command import run_job
 from schemas.parts import write_bytes
 from schemas.store import open_store
@@ -147,6 +147,8 @@ def _train_with_ray(
 ) -> Iterator[tuple[str, dict[str, object]]]:
     # Only here: a sweep in this process needs no Ray.
     import ray
+
+    from distill_jobs.ray_workers import start_ray
 
     if not ray.is_initialized():
         start_ray(parallel)

@@ -5,10 +5,8 @@ up again, a finished one is left alone, one made with other settings is refused.
 """
 
 import dataclasses
-import functools
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from distill_jobs.objectives import read_objective
 from distill_jobs.preflight import Facts, preflight
 from distill_jobs.student_config import StudentConfig
 from distill_jobs.targets import Target, read_target
-from schemas.command import keeping_sigterm, run_job
+from schemas.command import run_job
 from schemas.fingerprint import check_same
 from schemas.pins import pin
 from schemas.store import open_store
@@ -79,8 +77,12 @@ class TrainConfig:
     """Of the student's first weights and of the order of rows."""
     workers: int = 0
     """Ray Train workers; 0 trains in this process."""
+    min_workers: int | None = None
+    """Go on with so many where nodes are lost, with up to --workers where they come back; by
+    default always --workers."""
     streams: int = 8
-    """Lanes of the reader; any number of workers that divides it trains on the same batches."""
+    """Lanes of the reader; up to so many workers train on the same batches, in equal shares where
+    their number divides it."""
     gpu: bool = False
     """Give each Ray worker a GPU."""
     precision: str = "auto"
@@ -109,8 +111,14 @@ class TrainConfig:
             )
         if self.since is not None and self.rows is None:
             raise ValueError(f"since says which of --rows are taken in any case: {self.since!r}")
-        if self.workers and self.streams % self.workers:
-            raise ValueError(f"workers must divide streams ({self.streams}), got {self.workers}")
+        if self.workers > self.streams:
+            raise ValueError(
+                f"workers must be at most streams ({self.streams}), got {self.workers}"
+            )
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
+            raise ValueError(
+                f"min_workers must be from 1 to workers ({self.workers}), got {self.min_workers}"
+            )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -128,6 +136,7 @@ def distil(config: TrainConfig) -> dict[str, object]:
         ValueError: if the settings do not fit the store, a part of it is damaged, or the folder
             holds another training.
     """
+    _check_places(config)
     folder = config.out.absolute()
     begun = read_run(folder)
     if begun and config.store_version is None:
@@ -142,12 +151,13 @@ def distil(config: TrainConfig) -> dict[str, object]:
     reused = last is not None
     if last is None:
         open_store(run.store, run.store_version).verify()
-        launch(run, config)
+        _launch(run, config)
         last = final_checkpoint(folder, facts)
         if last is None:
             raise RuntimeError(f"the training in {folder} ended before its last step")
     state = checkpoint.read_state(last)
     found: dict[str, object] = {**facts, "seconds": state.seconds, **state.scores}
+    found["rows_learned"] = [rows for rows, _ in state.rows_learned or ()]
     found |= {"checkpoint": str(last), "store_pinned": pinned, "already_done": reused}
     return found
 
@@ -158,62 +168,32 @@ def final_checkpoint(folder: Path, facts: Facts) -> Path | None:
     return path if path.is_dir() and checkpoint.find_fault(path) is None else None
 
 
-def launch(run: Run, config: TrainConfig) -> None:
+def _launch(run: Run, config: TrainConfig) -> None:
     """Run the loop here, or in Ray Train's workers."""
     if not config.workers:
         train(run, lambda scores: None)
         return
     # Only here: a training in this process needs no Ray.
-    import ray
-    from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from distill_jobs.ray_workers import Workers, train_with_ray
 
-    if not ray.is_initialized():
-        with keeping_sigterm():  # Ray would let it abort this process
-            start_ray(config.workers)
-    resources = {"CPU": 1.0, **({"GPU": 1.0} if config.gpu else {})}
-    trainer = TorchTrainer(
-        functools.partial(_worker, run),
-        scaling_config=ScalingConfig(
-            num_workers=config.workers, use_gpu=config.gpu, resources_per_worker=resources
-        ),
-        torch_config=TorchConfig(backend="nccl" if config.gpu else "gloo", timeout_s=300),
-        # A fresh name each time: our own checkpoints say where to go on, and Ray's record of a
-        # killed run may be damaged.
-        run_config=RunConfig(
-            name=f"attempt-{int(time.time() * 1000)}",
-            storage_path=str(Path(run.folder) / "ray"),
-            failure_config=FailureConfig(max_failures=3),
-            logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
-        ),
-    )
-    trainer.fit()
+    train_with_ray(run, Workers(config.workers, config.min_workers, config.gpu))
 
 
-def start_ray(workers: int) -> None:
-    """Connect to the cluster that the environment names, or start one here.
+def _check_places(config: TrainConfig) -> None:
+    """Refuse relative paths where Ray runs a submitted job: in its own copy of --working-dir.
 
-    Args:
-        workers: that it must have processors for.
+    Raises:
+        ValueError: naming the path.
     """
-    import ray
-
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init()
+    if "working_dir_files" not in Path.cwd().parts:
         return
-    # The reader does not use the object store; the default would take 30 % of the memory.
-    ray.init(
-        include_dashboard=False,
-        object_store_memory=256 << 20,
-        log_to_driver=True,
-        num_cpus=max(workers, os.cpu_count() or 1),
-    )
-
-
-def _worker(run: Run) -> None:
-    from ray import train as ray_train
-
-    train(run, ray_train.report)
+    for name in ("store", "out", "warm_start"):
+        place = str(getattr(config, name) or "/")
+        if "://" not in place and not os.path.isabs(place):
+            raise ValueError(
+                f"{name} is {place!r}, which here is in Ray's temporary copy of --working-dir; "
+                "give an absolute path on storage that all nodes see"
+            )
 
 
 def read_run(folder: Path) -> Mapping[str, Any] | None:

@@ -1,9 +1,10 @@
-"""train.py, loop.py, preflight.py: a training is one thing, however often it is begun."""
+"""train.py, loop.py, preflight.py, rows_learned.py: a training is one, begun once or often."""
 
 import dataclasses
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from distill_jobs.reader import hold_out, row_groups
 from distill_jobs.train import TrainConfig, distil
 from distill_jobs.validation import held_out_batches
 from schemas import parts, store, tables
+from schemas.fingerprint import read_sealed, seal
 from tests.vector_store import make_store
 
 
@@ -75,6 +77,94 @@ def test_a_training_stopped_and_begun_again_ends_with_the_same_weights(
     with pytest.raises(Killed):
         loop.train(run, report)
     distil(config(vectors, tmp_path / "training"))
+    assert weights(tmp_path / "training") == weights(out)
+
+
+def rows_learned(folder):
+    path, _ = checkpoint.newest(folder / "checkpoints")
+    return checkpoint.read_state(path).rows_learned
+
+
+def slow_digest(ids):
+    """The definition, for one row, in Python's integers."""
+    mixed = sum(one * pow(0x9E3779B97F4A7C15, at, 1 << 64) for at, one in enumerate(ids, start=1))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed %= 1 << 64
+        mixed = (mixed ^ (mixed >> shift)) * factor
+    mixed %= 1 << 64
+    return mixed ^ (mixed >> 31)
+
+
+def test_every_epoch_teaches_every_row_of_the_store_once(vectors, finished):
+    out, summary = finished
+    groups, _ = hold_out(row_groups(store.open_store(vectors)), 60, 0)
+    tables = [pq.ParquetFile(group.path).read_row_group(group.index) for group in groups]
+    ids = [ids[1:-1] for table in tables for ids in table["token_ids"].to_pylist()]
+    wanted = len(ids), sum(map(slow_digest, ids)) % (1 << 64)
+    assert rows_learned(out) == (wanted,) * 12
+    assert summary["rows_learned"] == [len(ids)] * 12 == [summary["training_rows"]] * 12
+
+
+def test_steps_that_are_thrown_away_and_done_again_count_once(
+    vectors, finished, tmp_path, monkeypatch
+):
+    steps = []
+
+    def step(*args):
+        steps.append(args)
+        if len(steps) == 37:  # after the third checkpoint
+            raise Killed
+        return own(*args)
+
+    own = loop._step
+    monkeypatch.setattr(loop, "_step", step)
+    with pytest.raises(Killed):
+        distil(config(vectors, tmp_path / "training"))
+    summary = distil(config(vectors, tmp_path / "training"))
+    assert len(steps) == summary["steps"] + 7
+    assert rows_learned(tmp_path / "training") == rows_learned(finished[0])
+
+
+def without_a_row(batch, before):
+    fewer = {name: getattr(batch, name)[1:] for name in ("ids_BT", "weights_BT", "teacher_BH")}
+    return dataclasses.replace(batch, **fewer, rows=batch.rows - 1)
+
+
+def the_one_before(batch, before):
+    return before
+
+
+@pytest.mark.parametrize(
+    ("feed", "complaint"),
+    [(without_a_row, "epoch 2 taught 329 rows"), (the_one_before, "epoch 2 taught 330 rows")],
+)
+def test_a_row_that_is_left_out_or_repeated_fails_the_training(
+    vectors, tmp_path, monkeypatch, feed, complaint
+):
+    own = loop._all_batches
+
+    def batches(*args):
+        before = None
+        for step, batch in own(*args):
+            yield step, (feed(batch, before) if step == 15 else batch)
+            before = batch
+
+    monkeypatch.setattr(loop, "_all_batches", batches)
+    with pytest.raises(ValueError, match=complaint):
+        distil(config(vectors, tmp_path / "training", epochs=3))
+    assert checkpoint.newest(tmp_path / "training" / "checkpoints")[0].name == "step-00000030"
+
+
+def test_a_training_from_before_rows_were_counted_is_taken_up(vectors, finished, tmp_path):
+    out, _ = finished
+    shutil.copytree(out, tmp_path / "training")
+    newest, _ = checkpoint.newest(tmp_path / "training" / "checkpoints")
+    shutil.rmtree(newest)
+    path = checkpoint.newest(tmp_path / "training" / "checkpoints")[0] / "state.json"
+    state = read_sealed(path)
+    del state["rows_learned"], state["digest"]
+    path.write_text(json.dumps(seal(state)))
+    assert distil(config(vectors, tmp_path / "training"))["rows_learned"] == []
     assert weights(tmp_path / "training") == weights(out)
 
 
@@ -204,13 +294,25 @@ def test_a_pooling_that_the_store_lacks_is_refused_before_anything_is_written(ve
     [
         ({"objective": "mes"}, "got 'mes'"),
         ({"batch_size": 33}, "multiple of streams .8., got 33"),
-        ({"workers": 3}, "divide streams .8., got 3"),
+        ({"workers": 9}, "at most streams .8., got 9"),
+        ({"workers": 2, "min_workers": 3}, r"from 1 to workers \(2\), got 3"),
+        ({"min_workers": 1}, r"from 1 to workers \(0\), got 1"),
         ({"epochs": 0}, "at least 1, got 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(vectors, tmp_path, change, complaint):
     with pytest.raises(ValueError, match=complaint):
         config(vectors, tmp_path, **change)
+
+
+@pytest.mark.parametrize("name", ["out", "store", "warm_start"])
+def test_a_relative_path_in_a_submitted_job_is_refused(vectors, tmp_path, monkeypatch, name):
+    copy = tmp_path / "working_dir_files" / "_ray_pkg_0"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    settings = config(vectors, tmp_path / "training")
+    with pytest.raises(ValueError, match=f"{name} is 'work/it', .* give an absolute path"):
+        distil(dataclasses.replace(settings, **{name: "work/it"}))
 
 
 def test_plan_says_what_it_would_be_and_writes_nothing(vectors, tmp_path):
