@@ -31,8 +31,8 @@ flink-up: setup  ## start Flink on this machine: two TaskManagers, Beam's job se
 flink-demo: setup  ## run idf and teacher on that Flink and embedded; the tables must be the same bytes
 	PATH="$(CURDIR)/$(BIN):$$PATH" deploy/flink/demo.sh
 
-flink-down: setup  ## end what flink-up has started
-	$(BIN)/python deploy/flink/cluster.py down
+flink-down:  ## end what flink-up has started
+	$(PYTHON) deploy/flink/cluster.py down
 
 test: setup  ## run the tests that need no cluster
 	$(BIN)/python -m pytest -q
@@ -42,7 +42,7 @@ test-faults: setup  ## crash, starve and corrupt everything; write the table in 
 	$(BIN)/python -m pytest -q -m faults tests -o junit_family=xunit1 --junitxml=work/faults.xml
 	$(BIN)/python -m tests.faults.table work/faults.xml docs/reliability.md
 
-test-cluster: setup  ## run the tests that start a Ray cluster and kill its workers
+test-cluster: setup  ## run the tests that start Ray and Flink clusters and kill parts of them
 	$(BIN)/python -m pytest -q -m cluster
 
 check: setup  ## lint and type-check
@@ -68,5 +68,6 @@ bench-speed: demo  ## measure size, speed and start of students beside BERTs of 
 	    --sentences work/demo/sample/corpus.txt --out work/bench
 	$(BIN)/python -m tests.bench.start --preparer work/demo/bilstm
 
-clean:  ## remove the demo's output
+clean:  ## remove what the demos wrote
+	@test ! -e work/flink/processes.json || $(PYTHON) deploy/flink/cluster.py down
 	rm -rf work

@@ -4,10 +4,12 @@ Ray starts the workers again when one dies, or a node with all on it; the loop g
 checkpoints. What Ray does not try again, or tries in vain, is decided here.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -83,7 +85,7 @@ def train_with_ray(run: Run, workers: Workers) -> None:
     while True:
         before = _newest(run)
         try:
-            _trainer(run, workers).fit()
+            _fit(_trainer(run, workers))
         except (TrainingFailedError, RayActorError) as failed:
             cause = failed.controller_failure if isinstance(failed, ControllerError) else failed
             if not may_pass(cause):
@@ -115,6 +117,17 @@ def _trainer(run: Run, workers: Workers) -> TorchTrainer:
             logging_config=LoggingConfig(log_level="ERROR"),  # type: ignore[call-arg]
         ),
     )
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    try:
+        trainer.fit()
+    except SystemExit:
+        # When we are evicted: an elastic training's room is given back by Ray on SIGINT at once,
+        # after 180 s otherwise, and whoever goes on with the training would wait for it.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise
 
 
 def _worker(run: Run) -> None:
