@@ -189,8 +189,10 @@ def start_ray(workers: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init()
         return
-    # The reader does not use the object store; the default would take 30 % of the memory.
+    # Not the cluster that somebody has left running here. The reader does not use the object store;
+    # the default would take 30 % of the memory.
     ray.init(
+        address="local",
         include_dashboard=False,
         object_store_memory=256 << 20,
         log_to_driver=True,
