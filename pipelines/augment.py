@@ -181,13 +181,13 @@ def build(
         read.sentences
         | "ToPartitions" >> beam.GroupByKey()
         | "TagSentences"
-        >> beam.ParDo(TagSentences(config.user_dictionary)).with_outputs(
+        >> beam.ParDo(TagSentences(config.user_dictionary, target.staging)).with_outputs(
             "counts", "tagged", main="words"
         )
     )
     frequent = keep_frequent(tagged.words, judged)
     drawn = tagged.tagged | "DrawVariants" >> beam.ParDo(
-        DrawVariants(config.rules(), partitions), AsSingleton(frequent)
+        DrawVariants(config.rules(), partitions, target.staging), AsSingleton(frequent)
     ).with_outputs("counts", main="variants")
     written = (
         drawn.variants

@@ -43,11 +43,13 @@ FREQUENT = pa.schema({"tag": pa.string(), "word": pa.string(), "count": pa.int64
 class TagSentences(beam.DoFn):
     """From a partition of sentences to the distinct ones, tagged, and counts of their words."""
 
-    def __init__(self, user_dictionary: Path | None) -> None:
+    def __init__(self, user_dictionary: Path | None, staging: str) -> None:
         self._user_dictionary = user_dictionary
+        self._staging = staging
 
     def process(self, group: tuple[int, Iterable[bytes]]) -> Iterator[object]:
         """Yield main: (partition, block of counts); tagged: counts, and the block of sentences."""
+        signs.work_for(self._staging)
         table = tag_sentences(distinct(group[1]), self._user_dictionary)
         yield from count_blocks(tagged_words(table))
         yield TaggedOutput("tagged", pack(table))
@@ -77,12 +79,14 @@ def _pack_frequent(merged: list[bytes], judged: Counts) -> bytes:
 class DrawVariants(beam.DoFn):
     """From a block of tagged sentences to blocks of their variants by partition of their id."""
 
-    def __init__(self, rules: Rules, partitions: int) -> None:
+    def __init__(self, rules: Rules, partitions: int, staging: str) -> None:
         self._rules = rules
         self._partitions = partitions
+        self._staging = staging
 
     def process(self, block: bytes, frequent: bytes) -> Iterator[object]:
         """Yield main: (partition, block of variants); tagged: counts."""
+        signs.work_for(self._staging)
         signs.show()
         table, counts = draw_block(block, _frequencies(frequent), self._rules)
         ids = table["sentence_id"].to_pylist()

@@ -20,10 +20,13 @@ import tyro
 from apache_beam.transforms.combiners import ToList
 from apache_beam.utils.shared import Shared
 
+from pipelines import signs
 from pipelines.embedding import Teacher
-from pipelines.running import beam_options, run
+from pipelines.running import beam_options, run_once
+from pipelines.signs import staging_of
 from pipelines.store.reembed import check_text, embed_again, load_teacher_of, target_of
 from pipelines.store.rewriting import put_in_place, rewritten_path
+from pipelines.workers import check_workers
 from schemas import parts, tables
 from schemas.command import run_job
 from schemas.commits import Change
@@ -50,6 +53,9 @@ class MoveConfig:
     """The store's teacher."""
     bound: float = BOUND
     """Rows whose token weights change by more than this, summed, are embedded again."""
+    stall_minutes: float = 30
+    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
+    0 waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -102,10 +108,11 @@ def move(config: MoveConfig) -> dict[str, object]:
             | "Records" >> ToList()
             | "Commit" >> beam.Map(commit_move, opened, fingerprint, run_id)
         )
-        run(pipeline)
+        check_workers(options, [config.idf], config.location)
+        run_once(pipeline, config.location, run_id, config.stall_minutes)
         done = committed(config.location, run_id)
         assert done is not None
-    parts.remove_folder(f"{config.location}.staging/{run_id}")
+    parts.remove_folder(staging_of(config.location, run_id))
     for folder in (config.location, preparer_folder(config.location, fingerprint), listed):
         parts.tidy(folder)
     return {**done.summary, "store": config.location, "version": done.version, "list": listed}
@@ -126,7 +133,8 @@ class MovePart(beam.DoFn):
 
     def process(self, part: Part) -> Iterator[dict[str, Any]]:
         """Yield the record of the part."""
-        staging = f"{self._config.location}.staging/{self._run_id}"
+        staging = staging_of(self._config.location, self._run_id)
+        signs.work_for(staging)
         name = f"{digest(part.sha256)}.json"
         if not parts.exists(f"{staging}/{name}"):
             record = self._move(open_store(self._config.location, self._version), part)
