@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 from ray import train as ray_train
 from ray.exceptions import RayActorError
 from ray.train import (
@@ -146,11 +147,14 @@ class _EndAtOnce(UserCallback):
 def may_pass(error: Exception) -> bool:
     """Whether the same may succeed another time: Ray or the network failed, not our code.
 
-    A worker whose peer died has a RuntimeError of torch's.
+    A worker whose peer died has a RuntimeError of torch's, so not all errors of ours can be
+    told: shapes that do not fit are tried again too.
 
     >>> may_pass(ValueError("a damaged part")), may_pass(RuntimeError("Connection closed by peer"))
     (False, True)
     """
+    if isinstance(error, NotImplementedError | torch.OutOfMemoryError):
+        return False
     rays = type(error).__module__.partition(".")[0] == "ray"
     return rays or isinstance(error, RuntimeError | ConnectionError | TimeoutError)
 

@@ -74,8 +74,8 @@ class AugmentConfig:
     max_bad_fraction: float = 0.01
     """Fail when a larger share of the records is not text."""
     stall_minutes: float = 30
-    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
-    0 waits for ever."""
+    """On a cluster: end with 75 after so long without a sign of the workers, the job cancelled; 0
+    waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -117,27 +117,35 @@ def augment(config: AugmentConfig) -> dict[str, object]:
         **{name: str(value) for name, value in dataclasses.asdict(config.rules()).items()},
     }
     run_id = digest([fingerprint, inputs.identity, config.fields])
+    target = _Target(config.out, fingerprint, run_id, inputs.files)
     done = store.committed(config.out, run_id)
-    if done is not None:
-        return _told(config, done, reused=True)
+    reused = done is not None
+    if done is None:
+        done = _write(config, inputs, target, options)
+    # Also after a run that was killed between its commit and this.
+    parts.remove_folder(target.staging)
+    parts.tidy(config.out)
+    parts.tidy(f"{config.out}.quarantine")
+    return _told(config, done, reused=reused)
+
+
+def _write(
+    config: AugmentConfig, inputs: Inputs, target: "_Target", options: PipelineOptions
+) -> Commit:
+    """Run the pipeline, recorded; returns its commit."""
     if store.exists(config.out):
         raise FileExistsError(
             f"{config.out} holds variants of other files or settings; give another --out"
         )
     parts.check_writable(config.out)
-    check_workers(options, [inputs.files[0].path], config.out)
-    target = _Target(config.out, fingerprint, run_id, inputs.files)
-    with recorded("augment", config.out, run_id, inputs.files) as recording:
-        metrics = run_once(
-            build(config, inputs, target, options), config.out, run_id, config.stall_minutes
-        )
-        done = recording.committed = store.committed(config.out, run_id)
+    check_workers(options, [inputs.files[0].path], config.out, config.stall_minutes)
+    pipeline = build(config, inputs, target, options)
+    with recorded("augment", config.out, target.run_id, inputs.files) as recording:
+        metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
+        done = recording.committed = store.committed(config.out, target.run_id)
     assert done is not None
     write_gauges("augment", config.out, done, metrics)
-    parts.remove_folder(target.staging)
-    parts.tidy(config.out)
-    parts.tidy(f"{config.out}.quarantine")
-    return _told(config, done, reused=False)
+    return done
 
 
 def _told(config: AugmentConfig, done: Commit, *, reused: bool) -> dict[str, object]:

@@ -63,8 +63,8 @@ class IdfConfig:
     max_bad_fraction: float = 0.01
     """Fail when a larger share of the records is not text."""
     stall_minutes: float = 30
-    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
-    0 waits for ever."""
+    """On a cluster: end with 75 after so long without a sign of the workers, the job cancelled; 0
+    waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -123,26 +123,34 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
         known=Known(compared.location, compared.version) if compared else None,
     )
     done = store.committed(config.out, run_id)
+    reused = done is not None
     if done is None:
-        if store.exists(config.out):
-            raise FileExistsError(
-                f"{config.out} holds the IDF table of other files or settings; give another --out"
-            )
-        parts.check_writable(config.out)
-        check_workers(options, [inputs.files[0].path], config.out)
-        read = {compared.location: compared.version} if compared else None
-        with recorded("idf", config.out, run_id, inputs.files, read) as recording:
-            metrics = run_once(
-                build(config, inputs, target, options), config.out, run_id, config.stall_minutes
-            )
-            done = recording.committed = store.committed(config.out, run_id)
-        assert done is not None
-        write_gauges("idf", config.out, done, metrics)
-        parts.remove_folder(target.staging)
-        parts.tidy(config.out)
-        parts.tidy(f"{config.out}.quarantine")
-        return _told(config, done, reused=False)
-    return _told(config, done, reused=True)
+        done = _count(config, inputs, target, options)
+    # Also after a run that was killed between its commit and this.
+    parts.remove_folder(target.staging)
+    parts.tidy(config.out)
+    parts.tidy(f"{config.out}.quarantine")
+    return _told(config, done, reused=reused)
+
+
+def _count(
+    config: IdfConfig, inputs: Inputs, target: IdfTarget, options: PipelineOptions
+) -> Commit:
+    """Run the pipeline, recorded; returns its commit."""
+    if store.exists(config.out):
+        raise FileExistsError(
+            f"{config.out} holds the IDF table of other files or settings; give another --out"
+        )
+    parts.check_writable(config.out)
+    check_workers(options, [inputs.files[0].path], config.out, config.stall_minutes)
+    read = {target.known.location: target.known.version} if target.known else None
+    pipeline = build(config, inputs, target, options)
+    with recorded("idf", config.out, target.run_id, inputs.files, read) as recording:
+        metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
+        done = recording.committed = store.committed(config.out, target.run_id)
+    assert done is not None
+    write_gauges("idf", config.out, done, metrics)
+    return done
 
 
 def _told(config: IdfConfig, done: Commit, *, reused: bool) -> dict[str, object]:

@@ -109,8 +109,9 @@ def run(
     """
     try:
         google = pipeline.options.view_as(GoogleCloudOptions)
-        google.job_name = google.job_name or f"ltd-{uuid.uuid4().hex[:12]}"
-        result = pipeline.run()
+        # No other job has this name, whatever name was given: by it the job is cancelled.
+        google.job_name = f"{google.job_name or 'ltd'}-{uuid.uuid4().hex[:12]}"
+        result = _submit(pipeline)
         _wait(result, complaint, pipeline.options)
     except Exception as error:
         # From another process a step's error comes back as the text of its traceback, whatever its
@@ -120,6 +121,16 @@ def run(
             raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise
     return result
+
+
+def _submit(pipeline: beam.Pipeline) -> PipelineResult:
+    """Begin; a runner in this process also ends here."""
+    try:
+        return pipeline.run()
+    except (SystemExit, KeyboardInterrupt):
+        # Evicted while the job was handed over: it may be there already.
+        _cancel_on_flink(pipeline.options)
+        raise
 
 
 def _wait(

@@ -50,11 +50,12 @@ class ReadSentences(beam.DoFn):
                 counts["sentences"] += 1
                 key = content_id(text)
                 held.setdefault(key, (key, text, piece.source, record[0]))
+                if not counts["sentences"] % BLOCK_ROWS:
+                    signs.show()
             else:
                 counts[f"rejected_{reason}"] += 1
                 yield from rejects.add(record, reason)
             if len(held) == BLOCK_ROWS:
-                signs.show()
                 yield from self._blocks(held.values())
                 held = {}
         yield from self._blocks(held.values())

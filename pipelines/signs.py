@@ -63,7 +63,10 @@ class Watch:
         if not self._minutes or now - self._looked < _LOOK:
             return None
         self._looked = now
-        found = self._listing()
+        try:
+            found = self._listing()
+        except OSError:  # a storage that does not answer for a while has not stopped the workers
+            found = self._seen
         if found != self._seen:
             self._seen, self._changed = found, now
         if now - self._changed < 60 * self._minutes:

@@ -81,8 +81,8 @@ class TeacherConfig:
     plan: bool = False
     """Only print what the run would cost, from a probe of 1,000 sentences."""
     stall_minutes: float = 30
-    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
-    0 waits for ever."""
+    """On a cluster: end with 75 after so long without a sign of the workers, the job cancelled; 0
+    waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
     if done is None:
         parts.check_writable(config.out)
         seen = inputs.files[0].path, config.idf, str(tools.files.folder)
-        check_workers(options, seen, config.out)
+        check_workers(options, seen, config.out, config.stall_minutes)
         tools.preparer().save(preparer_folder(config.out, target.fingerprint))
         done = _embed(config, inputs, tools, target, options)
     # Also after a run that was killed between its commit and this.

@@ -7,6 +7,7 @@ on Flink, a worker with another Beam or without the project is found out late, o
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
 import time
 import uuid
@@ -68,7 +69,7 @@ def show(config: WorkersConfig) -> dict[str, object]:
     return {"here": _here(), "workers": found}
 
 
-def check_workers(options: PipelineOptions, see: Sequence[str], out: str) -> None:
+def check_workers(options: PipelineOptions, see: Sequence[str], out: str, minutes: float) -> None:
     """Refuse a runner with workers that are not fit for a job, before it is submitted.
 
     Args:
@@ -76,17 +77,18 @@ def check_workers(options: PipelineOptions, see: Sequence[str], out: str) -> Non
         see: paths that workers must see.
         out: folder of the table to write, on storage that all share: workers must see a file that
             this process has just put beside it.
+        minutes: to wait for an answer, 0 for ever: slots may be taken, pods still starting.
 
     Raises:
         ValueError: as `check`.
-        RetryLater: if no worker has answered within five minutes.
+        RetryLater: if no worker has answered in time.
     """
     if options.view_as(StandardOptions).runner not in _CHECKED:
         return
     folder = staging_of(out, f"seen-{uuid.uuid4().hex}")
     parts.write_bytes(b"for the workers to see", folder, "this")
     try:
-        check(ask(options, [*see, f"{folder}/this"], WorkersConfig.wait_minutes))
+        check(ask(options, [*see, f"{folder}/this"], minutes or math.inf))
     finally:
         parts.remove_folder(folder)
         parts.tidy(out)
@@ -124,6 +126,7 @@ def ask(options: PipelineOptions, see: Sequence[str], minutes: float) -> list[di
         Workers by host: host, python, beam, ltd-bert, missing (of the paths).
 
     Raises:
+        ValueError: if the runner brings no metrics back.
         RetryLater: if none has answered in time.
     """
     flink = options.view_as(FlinkRunnerOptions)
@@ -138,6 +141,10 @@ def ask(options: PipelineOptions, see: Sequence[str], minutes: float) -> list[di
     result = run(pipeline, _patience(minutes))
     counters = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))["counters"]
     answers = sorted({one.key.metric.name for one in counters})
+    if not answers:
+        raise ValueError(
+            "the workers were asked, but this runner brings no answer back: no metrics"
+        )
     return [json.loads(answer) for answer in answers]
 
 

@@ -171,6 +171,8 @@ def test_the_jobs_reach_the_job_server_and_the_workers_their_pool():
     assert portable.job_endpoint == f"localhost:{given['job-port']}"
     assert given["job-host"] == "localhost"
     assert server["startupProbe"]["exec"]["command"][-1].endswith(f"/localhost/{given['job-port']}")
+    # Without it a job that stalls, or whose pod is evicted, keeps its slots.
+    assert options().view_as(FlinkRunnerOptions).flink_master == given["flink-master"]
     pool = container(pool_pod(), "worker-pool")
     assert pool["args"] == ["--worker_pool"]
     assert [str(one["containerPort"]) for one in pool["ports"]] == [POOL]
@@ -429,15 +431,28 @@ def test_the_standing_cluster_s_autoscaler_is_as_confined_as_the_rest():
 # ----- the page that people copy from
 
 
-def blocks():
-    text = (kit.DEPLOY / "README.md").read_text("utf-8")
+PAGES = [kit.DEPLOY / "README.md", kit.ROOT / "docs" / "cluster.md"]
+
+
+def blocks(pages=PAGES):
+    text = "\n".join(page.read_text("utf-8") for page in pages)
     return [one.replace("\\\n", " ") for one in re.findall(r"```bash\n(.*?)```", text, re.S)]
 
 
-def page_commands():
+def variables():
+    """Name -> value of what the pages' commands put into one, appended where it is appended to."""
+    found = {}
+    for line in (line for block in blocks() for line in block.splitlines()):
+        match = re.fullmatch(r'(\w+)="(.*)"', line)
+        if match:
+            found[match[1]] = match[2].replace(f"${match[1]}", found.get(match[1], ""))
+    return found
+
+
+def page_commands(pages=PAGES):
     """(package, words) of every job on the page; options files stand where the shell puts them."""
     found = []
-    for line in (line for block in blocks() for line in block.splitlines()):
+    for line in (line for block in blocks(pages) for line in block.splitlines()):
         match = re.search(r"-m (pipelines|distill_jobs) (.*)", line.partition("   #")[0])
         if match:
             words = re.sub(
@@ -445,6 +460,8 @@ def page_commands():
                 lambda one: " ".join(map(shlex.quote, kit.options_in(kit.ROOT / one[1]))),
                 match[2],
             )
+            for name, value in variables().items():
+                words = words.replace(f"${name}", value)
             found.append((match[1], shlex.split(re.sub(r" \[.*", "", words))))
     return found
 
@@ -455,16 +472,22 @@ def test_every_command_of_the_page_is_taken_by_the_job_s_own_parser_and_by_beam_
     beam_options(getattr(config, "runner_options", ()))
 
 
-def test_the_page_names_files_that_exist_and_all_overlays():
-    text = (kit.DEPLOY / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_files_that_exist(page):
+    text = page.read_text("utf-8")
     named = set(re.findall(r"deploy/[\w./-]*\w(?![\w.{-])", text))
+    assert len(named) > 5
     assert [one for one in named if not (kit.ROOT / one).exists()] == []
+
+
+def test_the_page_names_all_overlays():
+    text = PAGES[0].read_text("utf-8")
     short = {one.removeprefix("kubernetes").strip("/") for one in kit.overlays()}
     assert [one for one in short if f"kubernetes/{one}".rstrip("/") not in text] == []
 
 
 def test_the_page_submits_to_the_standing_cluster_no_more_workers_than_it_may_have():
-    (training,) = [words for package, words in page_commands() if words[0] == "train"]
+    (training,) = [words for package, words in page_commands(PAGES[:1]) if words[0] == "train"]
     (group,) = kit.manifest("RayCluster")["spec"]["workerGroupSpecs"]
     assert kit.parsed(training).workers <= group["maxReplicas"]
     assert f"service/{kit.manifest('RayCluster')['metadata']['name']}-head-svc" in "".join(blocks())

@@ -44,7 +44,8 @@ def options(name, *more):
 
 
 def flags_of(config):
-    return {one.name for one in dataclasses.fields(config)} - {"runner_options", "plan"}
+    left_out = {"runner_options", "plan", "stall_minutes"}
+    return {one.name for one in dataclasses.fields(config)} - left_out
 
 
 # ----- templates
@@ -174,9 +175,8 @@ def test_a_gpu_comes_with_one_process_that_embeds_one_shard_at_a_time():
 
 
 def test_a_gpu_is_asked_for_by_the_job_or_by_the_service_option_but_not_by_both():
-    teachers = [
-        kit.parsed(words, package) for package, words in page_commands() if words[0] == "teacher"
-    ]
+    commands = page_commands([kit.DEPLOY / "README.md"])
+    teachers = [kit.parsed(words, package) for package, words in commands if words[0] == "teacher"]
     asked = {}
     for config in teachers:
         service = beam_options(config.runner_options).view_as(GoogleCloudOptions)

@@ -198,13 +198,25 @@ def test_too_many_bad_lines_are_told_through_flink_with_exit_code_65(flink, tmp_
 def test_an_evicted_command_takes_its_flink_job_along(flink, corpus, tmp_path):
     before = flink.jobs()
     with begin(idf(corpus, tmp_path, flink.options()), tmp_path / "log") as job:
+        wait_until(lambda: len(flink.jobs().keys() - before.keys()) == 2, job)  # the first asks
         wait_until(lambda: "RUNNING" in flink.jobs().values(), job)
         job.send_signal(signal.SIGTERM)
         job.communicate(timeout=60)
     assert job.returncode == 143, (tmp_path / "log").read_text()[-3000:]
     wait_until(lambda: "RUNNING" not in flink.jobs().values())
     new = {name: state for name, state in flink.jobs().items() if name not in before}
-    assert set(new.values()) == {"CANCELED"}
+    assert sorted(new.values()) == ["CANCELED", "FINISHED"]
+
+
+def test_workers_that_cannot_start_end_the_job_with_75_and_its_slots_are_free(flink):
+    before = flink.jobs()
+    os.kill(flink.pids()["taskmanager-2-workers"][0], signal.SIGKILL)
+    ended = run("-m", "pipelines", "workers", "--wait-minutes", "0.5", "--", *flink.options())
+    assert ended.returncode == 75, ended.stderr[-3000:]
+    assert "no worker has answered within 0.5 minutes" in ended.stderr
+    new = {name: state for name, state in flink.jobs().items() if name not in before}
+    wait_until(lambda: "CANCELED" in [flink.jobs()[name] for name in new])
+    assert "started taskmanager-2-workers" in flink("up").stdout
 
 
 def test_up_again_starts_nothing(flink):

@@ -5,6 +5,8 @@ import json
 import threading
 
 import pytest
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.runners.portability.flink_runner import FlinkRunner
 
 from pipelines.flink_jobs import cancel
 
@@ -42,10 +44,37 @@ def master():
         server.shutdown()
 
 
-def test_the_unfinished_job_of_the_name_is_cancelled_and_no_other(master):
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_the_unfinished_job_of_the_name_is_cancelled_and_no_other(master, scheme, monkeypatch):
     address, asked = master
-    cancel(address, "ltd-mine")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    cancel(f"{scheme}{address}", "ltd-mine")
     assert asked == [("GET", "/jobs/overview"), ("PATCH", "/jobs/b2?mode=cancel")]
+
+
+def test_what_beam_s_own_runner_makes_of_the_option_is_understood(master):
+    address, asked = master
+    options = PipelineOptions(["--runner=FlinkRunner", f"--flink_master={address}"])
+    FlinkRunner().default_job_server(options)
+    cancel(options.view_as(FlinkRunnerOptions).flink_master, "ltd-mine")
+    assert ("PATCH", "/jobs/b2?mode=cancel") in asked
+
+
+def test_an_answer_that_is_none_of_flink_s_is_told(capsys):
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cancel(f"127.0.0.1:{server.server_port}", "ltd-mine")
+        server.shutdown()
+    assert capsys.readouterr().err.startswith("could not cancel ltd-mine on 127.0.0.1:")
 
 
 def test_a_flink_that_cannot_be_asked_is_named(capsys):

@@ -41,7 +41,7 @@ def vectors(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     with Nodes(tmp_path_factory.mktemp("ray")) as nodes:
-        # Before any training: Ray Train looks for new nodes every 20 s only.
+        # Before any training: Ray may learn of a node 20 s later, Ray Train grows once a minute.
         nodes.second = nodes.add()
         nodes.wait_for(2)
         yield nodes

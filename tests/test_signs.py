@@ -1,11 +1,12 @@
 """A job whose workers show nothing is ended; one that goes on is not."""
 
-import threading
 import time
 from pathlib import Path
 
 import apache_beam as beam
+import grpc
 import pytest
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 
 from pipelines import signs
 from pipelines.running import beam_options, run_once
@@ -78,14 +79,37 @@ def waiting(options, step):
     return pipeline
 
 
+def states(options):
+    """Job -> its state, as the job service has it."""
+    (endpoint,) = [one.partition("=")[2] for one in options if "endpoint" in one]
+    with grpc.insecure_channel(endpoint) as channel:
+        jobs = beam_job_api_pb2_grpc.JobServiceStub(channel).GetJobs(
+            beam_job_api_pb2.GetJobsRequest()
+        )
+    return {one.job_id: beam_job_api_pb2.JobState.Enum.Name(one.state) for one in jobs.job_info}
+
+
 def test_a_job_on_a_cluster_that_shows_nothing_is_cancelled(options, tmp_path, often):
-    release = threading.Event()
+    before = states(options)
     step = waiting(options, lambda _: time.sleep(60))
     began = time.monotonic()
     with pytest.raises(RetryLater, match="the same command goes on from what is done"):
         run_once(step, str(tmp_path / "out"), "run", 2 * SECOND)
     assert time.monotonic() - began < 30
-    release.set()
+    new = {job: state for job, state in states(options).items() if job not in before}
+    assert len(new) == 1
+    assert set(new.values()) <= {"CANCELLING", "CANCELLED"}, new
+
+
+def raising(_):
+    raise OSError(5, "Input/output error")
+
+
+def test_a_storage_that_does_not_answer_for_a_while_stops_nothing(tmp_path, often, monkeypatch):
+    watch = Watch(str(tmp_path), SECOND)
+    with monkeypatch.context() as patch:
+        patch.setattr(signs.parts, "filesystem", raising)
+        assert watch.complaint() is None
 
 
 def test_a_job_on_a_cluster_that_takes_long_and_shows_it_ends_well(options, tmp_path, often):

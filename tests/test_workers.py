@@ -96,7 +96,7 @@ def test_a_job_whose_workers_are_fit_runs_and_leaves_nothing_of_the_question(
 
 
 def test_runners_that_bring_their_workers_along_are_not_asked(tmp_path):
-    check_workers(beam_options([]), ["/no/such/path"], str(tmp_path / "out"))
+    check_workers(beam_options([]), ["/no/such/path"], str(tmp_path / "out"), 1)
 
 
 def test_no_time_to_answer_is_refused():

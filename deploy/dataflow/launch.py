@@ -4,8 +4,8 @@
         --runner=DataflowRunner --project=... --template_location=...
 
 Dataflow gives every parameter as --name=value, so lists are words and flags are true or false. A
-launcher must not wait for the job: what `python -m pipelines` does after its pipeline (tidying up,
-lineage, gauges) is done when the same command is run once more, anywhere, and finds the run done.
+launcher must not wait for the job, so nobody writes gauges or the end of its lineage. What is left
+over is removed when the same command is run once more, anywhere, and finds the run done.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from apache_beam.runners.dataflow import dataflow_runner
 from pipelines.__main__ import main
 
 CONFIGS = {"idf": "IdfConfig", "teacher": "TeacherConfig"}
-# These are not for a launcher: one has a syntax of its own, the other starts no job.
-LEFT_OUT = ("runner_options", "plan")
+# Not for a launcher: one has a syntax of its own, one starts no job, one is for those who wait.
+LEFT_OUT = ("runner_options", "plan", "stall_minutes")
 
 
 class DataflowRunner(dataflow_runner.DataflowRunner):  # type: ignore[misc]

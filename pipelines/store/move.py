@@ -54,8 +54,8 @@ class MoveConfig:
     bound: float = BOUND
     """Rows whose token weights change by more than this, summed, are embedded again."""
     stall_minutes: float = 30
-    """On a cluster: cancel the job, with exit code 75, after so long without a sign of its workers;
-    0 waits for ever."""
+    """On a cluster: end with 75 after so long without a sign of the workers, the job cancelled; 0
+    waits for ever."""
     runner_options: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ def move(config: MoveConfig) -> dict[str, object]:
             | "Records" >> ToList()
             | "Commit" >> beam.Map(commit_move, opened, fingerprint, run_id)
         )
-        check_workers(options, [config.idf], config.location)
+        check_workers(options, [config.idf], config.location, config.stall_minutes)
         run_once(pipeline, config.location, run_id, config.stall_minutes)
         done = committed(config.location, run_id)
         assert done is not None
