@@ -17,6 +17,7 @@ from apache_beam.pvalue import AsSingleton, PCollection
 from apache_beam.transforms.combiners import ToList
 
 from pipelines import signs
+from pipelines.attempt import Attempt, carry_out
 from pipelines.augment_steps import (
     WORDS_A_TAG,
     DrawVariants,
@@ -25,10 +26,8 @@ from pipelines.augment_steps import (
     keep_frequent,
 )
 from pipelines.inputs import InputFile, check_unchanged, provenance
-from pipelines.lineage import recorded
-from pipelines.monitoring import write_gauges
 from pipelines.reading import Inputs, plan_ranges
-from pipelines.running import beam_options, run_once
+from pipelines.running import beam_options
 from pipelines.sentences import Counts, Quarantine, ReadSentences, total
 from pipelines.workers import check_workers
 from schemas import parts, store, tables
@@ -132,20 +131,21 @@ def augment(config: AugmentConfig) -> dict[str, object]:
 def _write(
     config: AugmentConfig, inputs: Inputs, target: "_Target", options: PipelineOptions
 ) -> Commit:
-    """Run the pipeline, recorded; returns its commit."""
+    """Run the pipeline; returns its commit."""
     if store.exists(config.out):
         raise FileExistsError(
             f"{config.out} holds variants of other files or settings; give another --out"
         )
     parts.check_writable(config.out)
     check_workers(options, [inputs.files[0].path], config.out, config.stall_minutes)
-    pipeline = build(config, inputs, target, options)
-    with recorded("augment", config.out, target.run_id, inputs.files) as recording:
-        metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
-        done = recording.committed = store.committed(config.out, target.run_id)
-    assert done is not None
-    write_gauges("augment", config.out, done, metrics)
-    return done
+    attempt = Attempt(
+        job="augment",
+        out=config.out,
+        run_id=target.run_id,
+        inputs=inputs.files,
+        stall_minutes=config.stall_minutes,
+    )
+    return carry_out(attempt, build(config, inputs, target, options))
 
 
 def _told(config: AugmentConfig, done: Commit, *, reused: bool) -> dict[str, object]:

@@ -15,14 +15,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.combiners import ToList
 
+from pipelines.attempt import Attempt, carry_out
 from pipelines.blocks import pack
 from pipelines.counting import merge_counts
 from pipelines.idf_steps import CountDistinct, CountLines, IdfTarget, write_table
 from pipelines.known import Known
-from pipelines.lineage import recorded
-from pipelines.monitoring import write_gauges
 from pipelines.reading import Inputs, plan_ranges
-from pipelines.running import beam_options, run_once
+from pipelines.running import beam_options
 from pipelines.sentences import (
     Quarantine,
     ReadSentences,
@@ -136,21 +135,23 @@ def count_idf(config: IdfConfig) -> dict[str, object]:
 def _count(
     config: IdfConfig, inputs: Inputs, target: IdfTarget, options: PipelineOptions
 ) -> Commit:
-    """Run the pipeline, recorded; returns its commit."""
+    """Run the pipeline; returns its commit."""
     if store.exists(config.out):
         raise FileExistsError(
             f"{config.out} holds the IDF table of other files or settings; give another --out"
         )
     parts.check_writable(config.out)
     check_workers(options, [inputs.files[0].path], config.out, config.stall_minutes)
-    read = {target.known.location: target.known.version} if target.known else None
-    pipeline = build(config, inputs, target, options)
-    with recorded("idf", config.out, target.run_id, inputs.files, read) as recording:
-        metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
-        done = recording.committed = store.committed(config.out, target.run_id)
-    assert done is not None
-    write_gauges("idf", config.out, done, metrics)
-    return done
+    read = {target.known.location: target.known.version} if target.known else {}
+    attempt = Attempt(
+        job="idf",
+        out=config.out,
+        run_id=target.run_id,
+        inputs=inputs.files,
+        tables=read,
+        stall_minutes=config.stall_minutes,
+    )
+    return carry_out(attempt, build(config, inputs, target, options))
 
 
 def _told(config: IdfConfig, done: Commit, *, reused: bool) -> dict[str, object]:

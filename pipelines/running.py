@@ -107,10 +107,11 @@ def run(
         RetryLater: when another run was in the way, or there was a complaint.
         OutOfMemory: when not even half a batch fitted.
     """
+    google = pipeline.options.view_as(GoogleCloudOptions)
+    given = google.job_name
+    # No other job has this name, whatever name was given: by it the job is cancelled.
+    google.job_name = f"{given or 'ltd'}-{uuid.uuid4().hex[:12]}"
     try:
-        google = pipeline.options.view_as(GoogleCloudOptions)
-        # No other job has this name, whatever name was given: by it the job is cancelled.
-        google.job_name = f"{google.job_name or 'ltd'}-{uuid.uuid4().hex[:12]}"
         result = _submit(pipeline)
         _wait(result, complaint, pipeline.options)
     except Exception as error:
@@ -120,6 +121,8 @@ def run(
         if found:
             raise _KINDS[found.group(1)](found.group(2).strip()) from error
         raise
+    finally:
+        google.job_name = given
     return result
 
 

@@ -17,13 +17,12 @@ from apache_beam.pvalue import AsSingleton
 from apache_beam.transforms.combiners import ToList
 
 from pipelines import plan
+from pipelines.attempt import Attempt, carry_out
 from pipelines.embedding import find_teacher, resolve_dtype
 from pipelines.fitting import projected
-from pipelines.lineage import recorded
-from pipelines.monitoring import write_gauges
 from pipelines.progress import Progress
 from pipelines.reading import Inputs, plan_ranges
-from pipelines.running import beam_options, run_once
+from pipelines.running import beam_options
 from pipelines.sentences import Quarantine, ReadSentences, total
 from pipelines.shards import Target, join_small
 from pipelines.teacher_steps import EmbedShards, PrepareShards, Tools, commit_run, judge
@@ -139,16 +138,17 @@ def embed_corpus(config: TeacherConfig) -> dict[str, object]:
 def _embed(
     config: TeacherConfig, inputs: Inputs, tools: Tools, target: Target, options: PipelineOptions
 ) -> Commit:
-    """Run the pipeline, recorded and watched; returns its commit."""
-    read = {config.idf: tools.idf_version}
-    with recorded("teacher", config.out, target.run_id, inputs.files, read) as recording:
-        with Progress(target.staging, "sentences"):
-            pipeline = build(config, inputs, tools, target, options)
-            metrics = run_once(pipeline, config.out, target.run_id, config.stall_minutes)
-        done = recording.committed = store.committed(config.out, target.run_id)
-    assert done is not None
-    write_gauges("teacher", config.out, done, metrics)
-    return done
+    """Run the pipeline, watched; returns its commit."""
+    attempt = Attempt(
+        job="teacher",
+        out=config.out,
+        run_id=target.run_id,
+        inputs=inputs.files,
+        tables={config.idf: tools.idf_version},
+        stall_minutes=config.stall_minutes,
+    )
+    with Progress(target.staging, "sentences"):
+        return carry_out(attempt, build(config, inputs, tools, target, options))
 
 
 def aim(config: TeacherConfig, tools: Tools, inputs: Inputs) -> Target:

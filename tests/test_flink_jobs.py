@@ -4,11 +4,17 @@ import http.server
 import json
 import threading
 
+import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+)
 from apache_beam.runners.portability.flink_runner import FlinkRunner
 
 from pipelines.flink_jobs import cancel
+from pipelines.running import beam_options, run
 
 JOBS = [
     {"jid": "a1", "name": "ltd-mine", "end-time": 1795277143055, "state": "FINISHED"},
@@ -50,6 +56,22 @@ def test_the_unfinished_job_of_the_name_is_cancelled_and_no_other(master, scheme
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     cancel(f"{scheme}{address}", "ltd-mine")
     assert asked == [("GET", "/jobs/overview"), ("PATCH", "/jobs/b2?mode=cancel")]
+
+
+class Evicted(beam.Pipeline):
+    """Ended by SIGTERM while it hands its job over."""
+
+    def run(self, *_):
+        raise SystemExit(143)
+
+
+def test_a_command_that_is_evicted_while_it_submits_asks_for_its_job(master):
+    address, asked = master
+    options = beam_options([f"--flink_master={address}", "--job_name=mine"])
+    with pytest.raises(SystemExit):
+        run(Evicted(options=options))
+    assert ("GET", "/jobs/overview") in asked
+    assert options.view_as(GoogleCloudOptions).job_name == "mine"
 
 
 def test_what_beam_s_own_runner_makes_of_the_option_is_understood(master):

@@ -201,3 +201,11 @@ def test_a_student_leads_back_to_the_files_of_its_corpus(tmp_path, small_store, 
     by_run = {commit.run_id: commit for commit in opened.commits}
     files = [by_run[run_id].summary["inputs"] for run_id in card["store_run_ids"]]
     assert [[one["sha256"] for one in inputs] for inputs in files] == [[file_digest(small_corpus)]]
+
+
+def test_a_run_that_is_handed_over_has_no_end_and_one_that_is_ended_has(tmp_path):
+    for status, states in ((0, ["START"]), (143, ["START", "ABORT"])):
+        out = tmp_path / str(status)
+        with pytest.raises(SystemExit), recorded("teacher", str(out), "abc", [FILE]):
+            raise SystemExit(status)
+        assert states_of(out) == states
